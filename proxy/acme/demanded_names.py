@@ -9,11 +9,15 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from heapq import nsmallest
+from operator import attrgetter, itemgetter
+from pathlib import Path
 
 import gevent
 
 from proxy.acme.issuer import Issuer
 from proxy.acme.permission import Answer, Permission
+from proxy.acme.state import Failures
 from proxy.log import log
 from proxy.net.private_file import write_private
 
@@ -21,6 +25,7 @@ UNUSED = 30 * 86400.0
 """Seconds without a client after which a name is forgotten."""
 
 _NOTED_EVERY = 3600.0  # seconds
+_MOST_SHOWN = 20
 
 
 class DemandedNames:
@@ -35,6 +40,7 @@ class DemandedNames:
         self._permission = permission
         self.count = 0
         """How many there were when they were counted last."""
+        self._expiries: dict[str, float] = {}
 
     def __contains__(self, name: str) -> bool:
         return self._states[0].demand(name).exists()
@@ -49,8 +55,10 @@ class DemandedNames:
         write_private(self._states[0].demand(name), b"")
         self.counted()
 
-    def use(self, name: str) -> None:
-        """A client has asked for it."""
+    def use(self, name: str, expires: float | None = None) -> None:
+        """A client has asked for it, and is served what expires then (unix seconds); None: what was served before."""
+        if expires is not None:
+            self._expiries[name] = expires
         mark = self._states[0].demand(name)
         with suppress(OSError):
             if time.time() - mark.stat().st_mtime > _NOTED_EVERY:
@@ -59,15 +67,16 @@ class DemandedNames:
     def all(self) -> Iterable[str]:
         """Those in use; the others are forgotten. Raises `OSError`."""
         now = time.time()
-        found = []
+        found: dict[str, float] = {}
         for name in list(self._marked()):
             try:
                 unused = now - self._states[0].demand(name).stat().st_mtime > UNUSED
             except FileNotFoundError:
                 continue
-            valid = any(pair.expires > now for state in self._states if (pair := state.pair(name)) is not None)
-            if valid and not unused:
-                found.append(name)
+            pairs = [pair for state in self._states if (pair := state.pair(name)) is not None]
+            expires = max((pair.expires for pair in pairs), default=0.0)
+            if expires > now and not unused:
+                found[name] = expires
             else:
                 log.info("forgetting %s: %s", name, "no client asked for it" if unused else "its certificate expired")
                 for issuer in self._issuers:
@@ -76,7 +85,19 @@ class DemandedNames:
         for issuer in self._issuers:
             issuer.forget_leftovers()  # names without a certificate leave files, too
         self.count = len(found)
-        return found
+        self._expiries = found
+        return list(found)
+
+    def next_to_expire(self) -> list[tuple[str, float]]:
+        """The names that expire first, with the end of their certificates (unix seconds), as far as this worker knows:
+        it looks at all every ten minutes, and at those that it serves when their certificates change."""
+        return nsmallest(_MOST_SHOWN, self._expiries.items(), key=itemgetter(1))
+
+    def fault(self, name: str) -> str:
+        """Why the attempts to obtain a certificate for a name fail, if they do since it has its present one."""
+        obtained = max(_written(state.certificate(name)) for state in self._states)
+        since = [one for issuer in self._issuers if (one := issuer.failures(name)).noted > obtained]
+        return max(since, key=attrgetter("noted"), default=Failures()).reason
 
     def wanted(self, name: str) -> bool:
         """Whether the service still allows it."""
@@ -84,3 +105,11 @@ class DemandedNames:
 
     def _marked(self) -> Iterator[str]:
         return self._states[0].demanded()
+
+
+def _written(file: Path) -> float:
+    """When (unix seconds); 0 for one that is not there."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0

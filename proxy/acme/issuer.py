@@ -42,7 +42,11 @@ class Issuer:
 
     def may_try(self, domain: str, now: float) -> bool:
         """Whether enough time has passed since the last failure."""
-        return not self._known_failures(domain).forbid(now)
+        return not self.failures(domain).forbid(now)
+
+    def failures(self, domain: str) -> Failures:
+        """Those to obtain a certificate for a domain since the last success."""
+        return self._failures.get(domain) or self.state.failures(domain)
 
     def refresh(self, names: Iterable[str]) -> None:
         """Take over what other gateways have obtained for these names, and give them what is newer here. Raises
@@ -135,7 +139,7 @@ class Issuer:
         from proxy.acme.dns import dns_challenges
         from proxy.acme.order import obtain
 
-        kinds = challenge_kinds(self._settings, domain, self._known_failures(domain).count)
+        kinds = challenge_kinds(self._settings, domain, self.failures(domain).count)
         self._log.info("obtaining a certificate for %s from %s", domain, self._server.directory)
         try:
             _in_a_thread(obtain, self._asked(), self._kept, domain, kinds, dns_challenges(self._settings))
@@ -156,15 +160,12 @@ class Issuer:
             server.directory, server.ca, email, self._agent, server.eab_kid, server.eab_key, server.profile
         )
 
-    def _known_failures(self, domain: str) -> Failures:
-        return self._failures.get(domain) or self.state.failures(domain)
-
     def _failed(self, domain: str, reason: str, asked: float) -> None:
         """Wait longer after each failure, and at least as long as the authority asked."""
-        count = self._known_failures(domain).count + 1
+        count = self.failures(domain).count + 1
         wait = min(max(pause(count), asked), LONGEST_WAIT)
         now = time.time()
-        self._note(domain, Failures(count, now + wait, now))
+        self._note(domain, Failures(count, now + wait, now, reason))
         self._log.warning("no certificate for %s: %s; next attempt in %d s", domain, reason, wait)
 
     def _note(self, domain: str, failures: Failures) -> None:

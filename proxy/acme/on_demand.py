@@ -27,6 +27,7 @@ from proxy.acme.demanded_names import DemandedNames
 from proxy.acme.issuer import Issuer
 from proxy.acme.names import is_orderable
 from proxy.acme.permission import Answer, Permission
+from proxy.acme.refused_names import RefusedNames
 from proxy.acme.shared_store import StoreLost
 from proxy.net.certificate_set import KeyPair
 from proxy.net.tls_contexts import TlsContexts
@@ -103,6 +104,7 @@ class OnDemand:
         """By name, the handshakes that wait for it."""
         self._waiting = 0
         self._turns = BoundedSemaphore(_ORDERS_AT_ONCE)
+        self._refused: RefusedNames[Outcome] = RefusedNames()
         self._warned = -_LOUD
 
     def adopt(self, issuers: list[Issuer]) -> None:
@@ -123,16 +125,38 @@ class OnDemand:
         if flight is None:
             refusal = self._refusal(name, client)
             if refusal is not None:
-                self._admission.count(refusal)
+                self._refuse(name, refusal)
                 return False
             flight = self._flights[name] = []
             gevent.spawn(self._fly, name, flight)
         if len(flight) >= _MOST_WAITING_FOR_ONE or self._waiting >= _MOST_WAITING:
-            self._admission.count(Outcome.BUSY)
+            self._refuse(name, Outcome.BUSY)
             return False
         self._waiting += 1
         flight.append(serve)
         return True
+
+    def report(self) -> dict[str, Any]:
+        """For those that read the status: the names whose certificates expire first, and those that got none last."""
+        return {
+            "on_demand_certificates": [
+                {"name": name, "expires": expires, "fault": self.names.fault(name)}
+                for name, expires in self.names.next_to_expire()
+            ],
+            "on_demand_refused": [
+                {
+                    "name": one.name,
+                    "when": round(one.when, 3),
+                    "outcome": one.outcome.value,
+                    "reason": self.names.fault(one.name) if one.outcome is Outcome.FAILED else one.reason,
+                }
+                for one in self._refused
+            ],
+        }
+
+    def _refuse(self, name: str, outcome: Outcome) -> None:
+        self._admission.count(outcome)
+        self._refused.note(name, outcome, self._permission.fault if outcome is Outcome.UNKNOWN else "")
 
     def _refusal(self, name: str, client: str) -> Outcome | None:
         """Why nothing is ordered, as far as that is known without waiting."""
@@ -163,7 +187,11 @@ class OnDemand:
             del self._flights[name]
             self._waiting -= len(flight)
             for serve in flight:
-                self._admission.count(outcome)
+                if outcome is Outcome.SERVED:
+                    self._admission.count(outcome)
+                    self._refused.forget(name)
+                else:
+                    self._refuse(name, outcome)
                 serve(outcome is Outcome.SERVED)
 
     def _outcome(self, name: str) -> Outcome:
@@ -228,6 +256,7 @@ class OnDemand:
         """Serve what is stored for a name. False without a usable certificate."""
         stamp = self._stamp(name)
         served = self._served.get(name)
+        expires = None
         if served is None or served.stamp != stamp or not self._contexts.has_obtained(name):
             pair = self._newest(name)
             try:
@@ -239,9 +268,10 @@ class OnDemand:
             if pair is None:
                 self._served.pop(name, None)
                 return False
+            expires = pair.expires
         self._forget_surplus()
         self._served[name] = _Served(stamp, monotonic() + _LOOK)
-        self.names.use(name)
+        self.names.use(name, expires)
         return True
 
     def _forget_surplus(self) -> None:

@@ -70,6 +70,8 @@ class Permission:
         self._allowed = _Memory()
         self._others = _Memory()  # apart, so that names made up by strangers push out no allowed one
         self._warned = -_LOUD
+        self.fault = ""
+        """Why its last answer was of no use, if it was of none."""
 
     def known(self, name: str) -> Answer | None:
         """What was answered lately."""
@@ -77,9 +79,9 @@ class Permission:
 
     def ask(self, name: str) -> Answer:
         """Ask, whatever was answered before. Blocks the greenlet for some seconds at most; raises nothing."""
-        answer, reason = self.look(name)
+        answer, self.fault = self.look(name)
         if answer is Answer.UNKNOWN:
-            self._warn(name, reason)
+            self._warn(name, self.fault)
         kept, dropped = (self._allowed, self._others) if answer is Answer.ALLOWED else (self._others, self._allowed)
         kept.put(name, answer)
         dropped.drop(name)

@@ -3,7 +3,7 @@
     STATE_DIR/acme/HOST-HASH/       one for each directory URL; everything 0600 in directories of 0700
         account.json                the account's key and its URL
         NAME.pem                    key and chain of a certificate; @wildcard.NAME.pem for a wildcard
-        NAME.failures               consecutive failures to obtain it, and when to try again
+        NAME.failures               consecutive failures to obtain it, why the last one, and when to try again
         NAME.renewal                when the authority wants it renewed, and when to ask about that again
         NAME.demand                 mark of a name that a client has asked for; its time is that of the last use
         pending/TOKEN               the response to an HTTP-01 challenge
@@ -55,11 +55,13 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{22,256}")  # RFC 8555 section 8.3: base64url
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Consecutive failures, the time of the next attempt, and when that was recorded (unix seconds)."""
+    """Consecutive failures, the time of the next attempt, when that was recorded (unix seconds), and why the last
+    attempt failed."""
 
     count: int = 0
     until: float = 0.0
     noted: float = 0.0
+    reason: str = ""
 
     def forbid(self, now: float) -> bool:
         """Whether it is too early for another attempt. Times that a wrong clock has recorded are ignored."""
@@ -162,7 +164,8 @@ class State:
         """The failures to obtain a certificate for a domain; they survive a restart."""
         try:
             stored = _document(self._failures(domain))
-            return Failures(int(stored["count"]), float(stored["until"]), float(stored.get("noted", 0.0)))
+            count, until, noted = int(stored["count"]), float(stored["until"]), float(stored.get("noted", 0.0))
+            return Failures(count, until, noted, str(stored.get("reason", "")))
         except (OSError, ValueError, KeyError, TypeError, OverflowError):
             return Failures()
 

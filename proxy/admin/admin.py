@@ -48,6 +48,7 @@ _PAGE = {
     b"/page/page.css": ("page.css", "text/css; charset=utf-8"),
     b"/page/page.js": ("page.js", "text/javascript; charset=utf-8"),
     b"/page/cache.js": ("cache.js", "text/javascript; charset=utf-8"),
+    b"/page/certificates.js": ("certificates.js", "text/javascript; charset=utf-8"),
     b"/page/charts.js": ("charts.js", "text/javascript; charset=utf-8"),
     b"/page/documents.js": ("documents.js", "text/javascript; charset=utf-8"),
     b"/page/dom.js": ("dom.js", "text/javascript; charset=utf-8"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy import errors
+from proxy.admin.names_on_demand import next_to_expire, refused
 from proxy.admin.overrides import EVERY, Overrides
 from proxy.admin.routes import RouteView, connections, routes, services
 from proxy.cache.stored_response import PEER
@@ -54,7 +55,7 @@ def status(
     pairs = {pair: traffic for pair, traffic in board.traffic().items() if pair[0] != ADMIN}
     whole = Traffic(traffic.numbers for traffic in pairs.values())
     reported = _reported(alive, reports)
-    peer_faults, queued = reported.pop("faults"), reported.pop("queued")
+    peer_faults, queued, names = reported.pop("faults"), reported.pop("queued"), reported.pop("on_demand")
     rendered = [
         {
             **_with_traffic(view.document(), pairs, peer_faults),
@@ -93,7 +94,7 @@ def status(
         "cache": _cache(slots, alive, settings),
         "certificates": _certificates(alive),
         "certificate_faults": [{"name": name, "fault": fault} for name, fault in faults],
-        "on_demand": _on_demand(slots, alive, settings),
+        "on_demand": {**_on_demand(slots, alive, settings), **names},
         "shared_limits": _shared_limits(alive, settings, reports),
         "access_log": settings.access_log != "off",
         "private": True,
@@ -289,6 +290,10 @@ def _reported(alive: list[Slot], reports: Reports) -> dict[str, Any]:
         "slowest": sorted(rows("slowest"), key=lambda row: -row["seconds"])[:SLOWEST],
         "failing": newest(rows("failing")),
         "queued": sum((Counter(report.get("queued", {})) for report in found), Counter()),
+        "on_demand": {
+            "certificates": next_to_expire(rows("on_demand_certificates")),
+            "refused": refused(rows("on_demand_refused")),
+        },
         "faults": {peer: fault for report in found for peer, fault in report.get("faults", {}).items()},
     }
 

@@ -2,6 +2,7 @@
 
 from time import time
 
+from proxy.acme.on_demand import OnDemand
 from proxy.admin.report import report
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.route import Tables
@@ -28,6 +29,7 @@ class Sampling:
         recent: Recent,
         reports: Reports,
         board: Board,
+        on_demand: OnDemand | None,
     ) -> None:
         self._slot = slot
         self._context = context
@@ -36,6 +38,7 @@ class Sampling:
         self._recent = recent
         self._reports = reports
         self._board = board
+        self._on_demand = on_demand
 
     def sample(self, tables: Tables) -> None:
         """Set the gauges, for the routes of `tables`."""
@@ -62,7 +65,8 @@ class Sampling:
             link = context.limits.link
             store_fault = link.fault if link is not None else ""
             found = report(context.tunnels, self._frontends.exchanges(), self._recent, store_fault)
-            self._reports.publish(self._slot, {**found, "faults": faults, "queued": _queued(tables)})
+            names = self._on_demand.report() if self._on_demand is not None else {}
+            self._reports.publish(self._slot, {**found, **names, "faults": faults, "queued": _queued(tables)})
 
     def _write_history(self, now: float) -> None:
         """The first worker alive writes for all."""

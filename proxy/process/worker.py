@@ -188,8 +188,9 @@ class Worker(BaseWorker):  # type: ignore[misc]
             shared, context, self.sockets, self._tables, self._admin_tables, self._certificates.on_demand, self.log
         )
         self._sampling = Sampling(
-            self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports, shared.board
-        )
+            self.seat.slot, context, self._frontends, self._upstreams, self._recent, shared.reports, shared.board,
+            self._certificates.on_demand,
+        )  # fmt: skip
 
     def _listening(self) -> list[dict[str, str]]:
         return [{"role": role.value, "address": url(role, place, self._settings)} for role, place in self._places]

@@ -7,7 +7,7 @@ import { install } from "./elements.js";
 
 install();
 const { sync } = await import("../../proxy/admin/page/dom.js");
-const { certificates, failures, listeners, requests, settings, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
+const { containers, failures, listeners, requests, settings, tunnels, workers } = await import("../../proxy/admin/page/tables.js");
 
 const $ = (id) => document.getElementById(id);
 const rows = (id) => $(id).children.map((row) => row.children.map((part) => part.textContent));
@@ -41,29 +41,6 @@ test("failures are measured by the most frequent one, and say what is recent", (
   ]);
   assert.equal($("failures").children[1].children[1].firstElementChild.style.width, "25%");
   assert.equal($("limits").children[0].children[1].firstElementChild.style.width, "100%");
-});
-
-test("a certificate is marked when it ends soon or could not be renewed", () => {
-  const certificate = (name, days) => ({ name, days, expires: 0 });
-  certificates({
-    certificates: [certificate("gone", -1), certificate("soon", 10), certificate("faulty", 80), certificate("fine", 80)],
-    certificate_faults: [{ name: "faulty", fault: "no answer" }],
-  });
-  assert.deepEqual($("certificates").children.map((one) => one.getAttribute("data-kind")), ["upstream", "gateway", "gateway", "fine"]);
-  assert.deepEqual(rows("certificates").map((row) => row[2]), ["expired", "10 days", "80 days", "80 days"]);
-  assert.match(rows("certificates")[2][3], /; no answer$/);
-});
-
-test("the certificate that expires first is told above all, and never left out", () => {
-  const many = Array.from({ length: 20 }, (_, number) => ({ name: `n${number}`, days: 60 - number, expires: 6000 - number }));
-  certificates({ certificates: many, certificate_faults: [] });
-  assert.equal($("expiry").hidden, true);
-  assert.equal(rows("certificates")[0][0], "n19");
-  assert.equal($("certificates-hint").textContent, "the 12 of 20 that expire first");
-  certificates({ certificates: [...many, { name: "soon", days: 3, expires: 1 }], certificate_faults: [] });
-  assert.deepEqual([$("expiry").hidden, $("expiry").textContent], [false, "The certificate soon expires in 3 days."]);
-  certificates({ certificates: [{ name: "gone", days: -1, expires: 1 }], certificate_faults: [] });
-  assert.equal($("expiry").textContent, "The certificate gone has expired.");
 });
 
 test("settings that differ are a table, for those who may see it", () => {
@@ -103,4 +80,21 @@ test("the oldest tunnels are shown, with the number of all", () => {
   const cells = $("tunnels").tBodies[0].children[0].children.map((cell) => cell.textContent);
   assert.deepEqual(cells, ["1 min", "/ws", "192.0.2.1", "127.0.0.1:1", "1.5 kB", "0 B", "half closed"]);
   assert.equal($("tunnels-hint").textContent, "the oldest 1 of 3");
+});
+
+test("what follows containers is told in a line, with the first of its faults", () => {
+  const seen = { daemon: "unix:///run/docker.sock", state: "connected", since: 40, heard: 99, fault: "", containers: 1, faults: [] };
+  const told = (more) => {
+    containers({ now: 100, services: [{ labelled: true }, { labelled: false }], containers: more && { ...seen, ...more } });
+    return $("containers").textContent;
+  };
+  told(null);
+  assert.equal($("containers").hidden, true);
+  assert.equal(told({}), "Containers of unix:///run/docker.sock: followed for 1 min, 1 container with labels, 1 service");
+  assert.equal($("containers").hidden, false);
+  assert.match(told({ faults: ["shop: no port", "api: no port"] }), /; shop: no port, and 1 other fault$/);
+  assert.equal($("containers").getAttribute("data-kind"), "warn");
+  assert.match(told({ state: "away", fault: "refused" }), /: not followed for 1 min, services stay as they are; refused$/);
+  assert.match(told({ state: "silent", heard: 60 }), /: aragora-proxy containers was last heard 40 s ago, services stay as they are$/);
+  assert.equal($("containers").getAttribute("data-kind"), "bad");
 });

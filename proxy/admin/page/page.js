@@ -1,6 +1,7 @@
 // The page: fetches a reading every second, keeps the last three minutes and the gateway's last hour, sends commands.
 
 import { cache, purging } from "./cache.js";
+import { certificates, onDemand } from "./certificates.js";
 import { Chart, SPAN, linear, logarithmic } from "./charts.js";
 import { documents } from "./documents.js";
 import { $, mark, write } from "./dom.js";
@@ -8,7 +9,7 @@ import { failing } from "./filters.js";
 import { History, marked } from "./history.js";
 import { routes } from "./routes.js";
 import { bytes, count, duration, perSecond, point, share } from "./statistics.js";
-import { certificates, failures, listeners, requests, settings, tunnels, workers } from "./tables.js";
+import { containers, failures, listeners, requests, settings, tunnels, workers } from "./tables.js";
 
 const PERIOD = 1000; // milliseconds between readings
 const TOKEN = "gateway-token";
@@ -158,12 +159,14 @@ async function show(reading) {
   marked(history.marks, reading.now);
   head(reading);
   routes(readings, history, order);
+  containers(reading);
   cache(readings, history);
   failures(reading, readings[0]);
   failing(reading);
   requests("slowest", reading);
   tunnels(reading);
   certificates(reading);
+  onDemand(reading);
   workers(reading);
   settings(reading);
   listeners(reading);

@@ -19,31 +19,6 @@ export function failures(reading, earlier) {
   bars("limits", limits.map((row) => ({ ...row, part: row.part / limits[0].part })));
 }
 
-const MOST_CERTIFICATES = 12;
-const SOON = 14; // days
-
-// Those that expire first; a single banner for the very first if that is soon.
-export function certificates(reading) {
-  const faults = new Map(reading.certificate_faults.map((row) => [row.name, row.fault]));
-  const all = [...reading.certificates].sort((one, other) => one.expires - other.expires);
-  bars("certificates", all.slice(0, MOST_CERTIFICATES).map((row) => ({
-    key: row.name,
-    name: row.name,
-    kind: row.days < 7 ? "upstream" : row.days < 21 || faults.has(row.name) ? "gateway" : "fine",
-    part: row.days / 90,
-    value: left(row),
-    note: [`until ${new Date(row.expires * 1000).toLocaleDateString()}`, faults.get(row.name)].filter(Boolean).join("; "),
-  })));
-  write($("certificates-hint"), all.length > MOST_CERTIFICATES ? `the ${MOST_CERTIFICATES} of ${all.length} that expire first` : "");
-  const [first] = all;
-  $("expiry").hidden = !first || first.days >= SOON;
-  if (first && first.days < SOON) {
-    write($("expiry"), first.days < 0 ? `The certificate ${first.name} has expired.` : `The certificate ${first.name} expires in ${left(first)}.`);
-  }
-}
-
-const left = (row) => (row.days < 0 ? "expired" : plural(row.days, "day"));
-
 export function settings(reading) {
   const rows = reading.settings ?? [];
   table("settings", ["setting", "value", "default"], rows, (row) => `${row.route} ${row.name}`,
@@ -123,7 +98,7 @@ export function tunnels(reading) {
   write($("tunnels-hint"), open > reading.tunnels.length ? `the oldest ${reading.tunnels.length} of ${open}` : "");
 }
 
-function table(id, columns, rows, key, cells) {
+export function table(id, columns, rows, key, cells) {
   const element = $(id);
   either(element.parentElement, $(`${id}-empty`), rows.length > 0);
   if (!element.tHead) {
@@ -136,6 +111,25 @@ function table(id, columns, rows, key, cells) {
     }));
 }
 
+// What the process that follows containers sees, in a line; the first fault stands for the others.
+export function containers(reading) {
+  const seen = reading.containers;
+  const line = $("containers");
+  line.hidden = !seen;
+  if (!seen) return;
+  const ago = (moment) => duration(Math.max(1, Math.round(reading.now - moment)));
+  const [fault, ...others] = seen.faults;
+  const faults = fault ? `${fault}${others.length ? `, and ${plural(others.length, "other fault")}` : ""}` : "";
+  const made = plural(reading.services.filter((one) => one.labelled).length, "service");
+  const said = {
+    connected: [`Containers of ${seen.daemon}: followed for ${ago(seen.since)}, ${plural(seen.containers, "container")} with labels, ${made}`, faults],
+    away: [`Containers of ${seen.daemon}: not followed for ${ago(seen.since)}, services stay as they are`, seen.fault],
+    silent: [`Containers of ${seen.daemon}: aragora-proxy containers was last heard ${ago(seen.heard)} ago, services stay as they are`, seen.fault],
+  };
+  write(line, said[seen.state].filter(Boolean).join("; "));
+  mark(line, "data-kind", seen.state !== "connected" ? "bad" : fault ? "warn" : "calm");
+}
+
 const client = (row) => (row.client === null ? "hidden (needs the token)" : row.client || "unix socket");
 export const causeOf = (row) => words(row.reason) || (row.status >= 500 ? "response of the application" : "");
-const words = (reason) => reason.replaceAll("_", " ");
+export const words = (reason) => reason.replaceAll("_", " ");
