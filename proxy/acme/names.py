@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-_LONGEST = 253  # characters (RFC 1035 section 2.3.4)
+_LONGEST = 228  # characters: of the 255 of a file's name 27 are for `.failures` and for what makes a draft of it unique
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _OF_IDNA = "xn--"
 
@@ -43,8 +43,9 @@ class Domains:
 def is_orderable(name: str) -> bool:
     """Whether a certificate may be ordered for a name that only a client has mentioned.
 
-    It is a host name of two labels or more (RFC 1123 section 2.1), in lower case, no address and no wildcard; of labels
-    whose third and fourth characters are hyphens only A-labels that can be decoded (RFC 5890 section 2.3.1).
+    It is a host name of two labels or more (RFC 1123 section 2.1), in lower case, no address and no wildcard, and no
+    longer than the names of its files allow; of labels whose third and fourth characters are hyphens only A-labels that
+    can be decoded (RFC 5890 section 2.3.1).
     """
     labels = name.split(".")
     if len(name) > _LONGEST or len(labels) < 2 or labels[-1].isdigit():

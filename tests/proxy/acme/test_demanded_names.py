@@ -16,6 +16,7 @@ import pytest
 from proxy.acme import permission
 from proxy.acme.demanded_names import UNUSED, DemandedNames
 from proxy.acme.issuer import Issuer
+from proxy.acme.names import is_orderable
 from proxy.acme.permission import Answer, Permission
 from proxy.acme.state import Failures, State
 from proxy.log import log
@@ -192,3 +193,18 @@ def test_the_guides_service_allows_its_customers() -> None:
         assert ask(asking, "shop.example.com") is Answer.ALLOWED
         assert ask(asking, "git.shop.example.com") is Answer.DENIED
         server.shutdown()
+
+
+def test_files_of_the_longest_name_can_be_written(issuer: Issuer, state: State) -> None:
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"))
+    longest = ".".join(["a" * 56] * 4) + ".b"
+    assert is_orderable(longest[1:])
+    state.note_failures(longest[1:], Failures(1, 2.0, 1.0))
+    names.add(longest[1:])
+    assert longest[1:] in names
+    assert not is_orderable(longest)
+
+
+def test_a_handshake_asks_for_any_name(issuer: Issuer) -> None:
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"))
+    assert "a" * 300 + ".test" not in names
