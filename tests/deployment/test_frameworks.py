@@ -32,14 +32,15 @@ def followed(section: str, directory: Path, *flags: str) -> Iterator[int]:
     with ExitStack() as running:
         for number, line in enumerate(commands.text.splitlines()):
             words = shlex.split(line.replace("8080", str(application)).replace("8443", str(front)))
+            gateway = words[0] == "aragora-proxy"
             words[0] = str(Path(sys.executable).with_name(words[0]))
-            if "proxy" in words:
+            if gateway:
                 words += ["--admin", "off", "--workers", "1", *flags]
             path = f"{directory}:{CHECKOUT}"
             process = running.enter_context(
                 Running(*words, cwd=directory, log=directory / f"{number}.log", PYTHONPATH=path)
             )
-            awaited = front if "proxy" in words else application
+            awaited = front if gateway else application
             until(partial(listens, process, awaited), f"{line}: it listens")
         yield front
 

@@ -80,7 +80,7 @@ def steps(place: Path, admin: str) -> list[str]:
 def run(step: str, place: Path) -> subprocess.CompletedProcess[str]:
     python = shlex.quote(sys.executable)
     step = re.sub(r"^gunicorn ", f"{python} -m gunicorn ", step)
-    step = re.sub(r"^python ", f"{python} ", step)
+    step = re.sub(r"^aragora-proxy ", f"{python} -m proxy ", step)
     return subprocess.run(
         ["bash", "-c", step],
         cwd=place,
