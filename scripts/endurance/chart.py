@@ -13,6 +13,8 @@ WIDTH, LEFT, RIGHT, TOP, PANEL, GAP = 860, 64, 16, 84, 150, 56
 STRIP = 34
 """Height of one row of moments."""
 POINTS = 360
+RATE_SECONDS = 10.0
+"""Stretch over which a rate is taken; in a short run a tenth of it."""
 COLOURS = ("#2f6fde", "#3a9d5d", "#d9822b", "#8a63d2", "#8b949e", "#d1495b")
 GRID = 'stroke="#8b949e" stroke-opacity=".35"'
 
@@ -26,6 +28,17 @@ class Panel:
 
     title: str
     lines: dict[str, Points]
+
+
+def rates(counts: Sequence[tuple[float, int]], seconds: float) -> Points:
+    """What was counted so far, each with its time, in a run of so many seconds, as rates per second."""
+    found: Points = []
+    last_at, last_count = 0.0, 0
+    for at, count in counts:
+        if at - last_at >= min(RATE_SECONDS, seconds / 10):
+            found.append((at, (count - last_count) / (at - last_at)))
+            last_at, last_count = at, count
+    return found
 
 
 def svg(

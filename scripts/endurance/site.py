@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,23 +20,11 @@ from endurance.ledger import Ledger, Outage
 
 ROOT = Path(__file__).resolve().parents[2]
 RELOADED = "settings reloaded"
-RELOAD_SECONDS = 30.0
+PATIENCE = 60.0
+"""Seconds within which a change of the gateway must be complete."""
+LOOK_SECONDS = 0.05
 DRAIN_SECONDS = 40.0
 """Longer than the gateway lets requests in flight take when it stops."""
-SETTINGS = """# written before every reload, with another value of max_body
-bind = "127.0.0.1:{secure}"
-bind_plain = "127.0.0.1:{plain}"
-https_redirect = false
-tls_cert = "{cert}"
-tls_key = "{key}"
-admin = "127.0.0.1:{admin}"
-workers = {workers}
-upstream = [{peers}]
-access_log = "{folder}/access.log"
-rate = "1000000/s"                     # counted, never reached
-compress = true
-max_body = "{max_body}"
-"""
 
 
 @dataclass
@@ -95,14 +85,30 @@ class Site:
     def configure(self) -> Path:
         """Write the gateway's settings, never the same twice in a row."""
         file = self.folder / "proxy.toml"
-        file.write_text(
-            SETTINGS.format(
-                secure=self.secure, plain=self.plain, admin=self.admin, cert=self.pair.cert, key=self.pair.key,
-                workers=self.workers, peers=", ".join(f'"127.0.0.1:{peer.port}"' for peer in self.peers),
-                folder=self.folder, max_body=f"{50 + self.reloads % 2}m",
-            )
-        )  # fmt: skip
+        file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in self.settings().items()))
         return file
+
+    def settings(self) -> dict[str, object]:
+        """Those of every site, and where this one has its certificate and its requests go."""
+        return self.common() | {
+            "tls_cert": str(self.pair.cert),
+            "tls_key": str(self.pair.key),
+            "upstream": [f"127.0.0.1:{peer.port}" for peer in self.peers],
+        }
+
+    def common(self) -> dict[str, object]:
+        """Settings of every site; `max_body` is another for every reload."""
+        return {
+            "bind": f"127.0.0.1:{self.secure}",
+            "bind_plain": f"127.0.0.1:{self.plain}",
+            "https_redirect": False,
+            "admin": f"127.0.0.1:{self.admin}",
+            "workers": self.workers,
+            "access_log": str(self.folder / "access.log"),
+            "rate": "1000000/s",  # counted, never reached
+            "compress": True,
+            "max_body": f"{50 + self.reloads % 2}m",
+        }
 
     def processes(self) -> dict[int, str]:
         """The gateway's processes by pid: the master, and the workers in the order of their pids."""
@@ -126,11 +132,15 @@ class Site:
         self.reloads += 1
         self.configure()
         os.kill(self.master, signal.SIGHUP)
-        deadline = time.monotonic() + RELOAD_SECONDS
-        while self.log().count(RELOADED) < self.reloads:
+        await self.until(lambda: self.log().count(RELOADED) >= self.reloads, "a reload")
+
+    async def until(self, reached: Callable[[], bool], what: str) -> None:
+        """Wait for it. BenchError, with the gateway's last words, if it does not come about in time."""
+        deadline = time.monotonic() + PATIENCE
+        while not reached():
             if time.monotonic() > deadline:
-                raise BenchError(f"the gateway did not reload within {RELOAD_SECONDS:.0f} s: {self.log()[-300:]}")
-            await asyncio.sleep(0.05)
+                raise BenchError(f"{what}: not within {PATIENCE:g} s: {self.log()[-300:]}")
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def restart(self, number: int, ledger: Ledger) -> None:
         """End peers and start them again, the ledger learns from when to when they were away: one that finishes what it

@@ -75,6 +75,12 @@ def accounts(ledger: Ledger) -> list[Finding]:
     ]
 
 
+def traces(log: str) -> Finding:
+    """Did anything within the gateway fail that it had not foreseen?"""
+    count = log.count("Traceback (most recent call last)")
+    return Finding("stack traces in the gateway's log", str(count), not count)
+
+
 def surplus(before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]) -> dict[str, Counter[str]]:
     """What each process holds more than before; nothing where the number has not risen."""
     found = {}
@@ -98,10 +104,9 @@ def processes(
         + "".join(f", {number} more {kind}" for kind, number in more[name].items())
         for name, count in after.items()
     )
-    traces = log.count("Traceback (most recent call last)")
     return [
         Finding("processes", "; ".join(record.changes) or "the same from beginning to end", not record.changes),
         Finding("descriptors at rest", held, not any(more.values())),
-        Finding("stack traces in the gateway's log", str(traces), not traces),
+        traces(log),
         Finding("exit code after TERM", str(code), code == 0),
     ]

@@ -10,14 +10,13 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmark.measure import BenchError, descendants
 from benchmark.process import free_port, inherited
 from endurance.ledger import Ledger, Outage
-from endurance.site import DRAIN_SECONDS, ROOT, Peer, Site
+from endurance.site import DRAIN_SECONDS, LOOK_SECONDS, PATIENCE, ROOT, Peer, Site
 
 from rehearsal.authority import Authority
 
@@ -27,36 +26,14 @@ REPLACED = "its upstream was replaced"
 BOOTED = "Booting worker with pid"
 OBTAINED = "obtained a certificate for"
 SERVICE = "app"
-PATIENCE = 60.0
-"""Seconds within which a change of processes must be complete."""
 DRAINED_SECONDS = 3.0
 """How long a deployment waits for the WebSockets of what it replaces."""
 STILL_BUSY = 3
 """Exit code of a deployment that has replaced its target while that still had connections."""
-LOOK_SECONDS = 0.05
 HANDSHAKES = 16
 """For each worker, so that none is left out."""
 GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ProtocolError", "ReadError", "WriteError")
 """What httpx, and h2 beneath it, raise for connections."""
-SETTINGS = """# written before every reload, with another value of max_body
-bind = "127.0.0.1:{secure}"
-bind_plain = "127.0.0.1:{plain}"
-https_redirect = false
-acme = "operator@example.com"
-acme_directory = "{directory}"
-acme_ca = "{cert}"
-domain = "127.0.0.1"
-state_dir = "{folder}/state"
-pidfile = "{folder}/proxy.pid"
-admin = "127.0.0.1:{admin}"
-workers = {workers}
-access_log = "{folder}/access.log"
-graceful = "20s"
-websocket_drain = "3s"
-rate = "1000000/s"                     # counted, never reached
-compress = true
-max_body = "{max_body}"
-"""
 
 
 def websockets(kind: str, _error: str) -> bool:
@@ -93,7 +70,7 @@ class Stage(Site):
     async def _first(self) -> None:
         if code := await self._deployed(self.peers):
             raise BenchError(f"the first deployment ended with {code}: {' '.join(self.faults)}")
-        await self._until(self._certified, "the first certificate")
+        await self.until(self._certified, "the first certificate")
 
     def _certified(self) -> bool:
         """Whether clients take the certificate of every worker: of so many connections at once each takes some."""
@@ -144,16 +121,17 @@ class Stage(Site):
                     found.append(int(folder.name))
         return found
 
-    def configure(self) -> Path:
-        """Write the gateway's settings, never the same twice in a row."""
-        file = self.folder / "proxy.toml"
-        file.write_text(
-            SETTINGS.format(
-                secure=self.secure, plain=self.plain, admin=self.admin, cert=self.pair.cert, folder=self.folder,
-                workers=self.workers, directory=self.pebble.directory, max_body=f"{50 + self.reloads % 2}m",
-            )
-        )  # fmt: skip
-        return file
+    def settings(self) -> dict[str, object]:
+        return self.common() | {
+            "acme": "operator@example.com",
+            "acme_directory": self.pebble.directory,
+            "acme_ca": str(self.pair.cert),
+            "domain": "127.0.0.1",
+            "state_dir": str(self.folder / "state"),
+            "pidfile": str(self.folder / "proxy.pid"),
+            "graceful": "20s",
+            "websocket_drain": "3s",
+        }
 
     @property
     def master(self) -> int:
@@ -167,6 +145,10 @@ class Stage(Site):
         except (OSError, ValueError):  # the file is being replaced
             return {}
         return {master: "master", **dict.fromkeys(workers, "worker")}
+
+    def access_log_lines(self) -> int:
+        """In all files, those of before rotations too."""
+        return sum(file.read_bytes().count(b"\n") for file in self.folder.glob("access.log*"))
 
     @property
     def renewals(self) -> int:
@@ -187,7 +169,7 @@ class Stage(Site):
             log = self.folder / "access.log"
             log.rename(log.with_name(f"access.log.{number + 1}"))
             os.kill(self.master, signal.SIGUSR1)
-            await self._until(log.exists, "a new access log")
+            await self.until(log.exists, "a new access log")
 
     async def kill_worker(self, ledger: Ledger) -> None:
         """Kill one worker; the master replaces it."""
@@ -197,7 +179,7 @@ class Stage(Site):
             outage = Outage(time.monotonic(), cause=KILLED, severs=True)
             ledger.outages.append(outage)
             os.kill(self._choice.choice(workers), signal.SIGKILL)
-            await self._until(lambda: self._booted() > booted, "another worker")
+            await self.until(lambda: self._booted() > booted, "another worker")
             outage.ended = time.monotonic()
 
     async def upgrade(self, ledger: Ledger) -> None:
@@ -206,11 +188,11 @@ class Stage(Site):
             self._note("upgrades")
             booted, old = self._booted(), self.master
             os.kill(old, signal.SIGUSR2)
-            await self._until(lambda: self._booted() >= booted + self.workers, "workers of the new master")
+            await self.until(lambda: self._booted() >= booted + self.workers, "workers of the new master")
             outage = Outage(time.monotonic(), cause=UPGRADED, explains=upgraded, severs=True)
             ledger.outages.append(outage)
             os.kill(old, signal.SIGTERM)
-            await self._until(lambda: self._promoted(old), "the end of the old master")
+            await self.until(lambda: self._promoted(old), "the end of the old master")
             outage.ended = time.monotonic()
 
     async def restart_peers(self, number: int, ledger: Ledger) -> None:
@@ -267,10 +249,3 @@ class Stage(Site):
             words = ["Z"]
         text = (self.folder / "proxy.pid").read_text() if (self.folder / "proxy.pid").exists() else ""
         return words[0] == "Z" and bool(re.fullmatch(r"\d+\s*", text)) and int(text) != old
-
-    async def _until(self, reached: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not reached():
-            if time.monotonic() > deadline:
-                raise BenchError(f"{what}: not within {PATIENCE:g} s: {self.log()[-300:]}")
-            await asyncio.sleep(LOOK_SECONDS)

@@ -1,36 +1,33 @@
 """scripts/soak drives the gateway, accounts for every request and judges by slope."""
 
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.proxy.gateway import ROOT
+from tests.proxy.integration.load_scripts import ended
 
 pytestmark = pytest.mark.component("openssl")
 
 
-def soak(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / "soak"), *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
-
-
 @pytest.mark.alone
 def test_a_short_soak_accounts_for_every_request(tmp_path: Path) -> None:
-    done = soak("--minutes", "0.1", "--rate", "10", "--workers", "1", "--out", str(tmp_path))
-    assert done.returncode in (0, 1), done.stderr
-    report = (tmp_path / "soak.md").read_text()
-    assert "| unexplained failures | 0 | pass |" in report
+    out = tmp_path / "report"
+    code, said = ended("soak", "--minutes", "0.1", "--rate", "10", "--workers", "1", "--out", str(out), folder=tmp_path)
+    assert code in (0, 1), said
+    report = (out / "soak.md").read_text()
+    assert "| unexplained failures | 0 | pass |" in report, said
     assert "| exit code after TERM | 0 | pass |" in report
-    assert (tmp_path / "soak.svg").read_text().startswith("<svg")
+    assert (out / "soak.svg").read_text().startswith("<svg")
 
 
-def test_a_time_of_nothing_is_refused() -> None:
-    done = soak("--minutes", "0")
-    assert done.returncode == 2
-    assert "--minutes 0" in done.stderr
+@pytest.mark.parametrize("name", ["soak", "drill"])
+@pytest.mark.parametrize("minutes", ["0", "nan"])
+def test_a_time_of_nothing_is_refused(name: str, minutes: str, tmp_path: Path) -> None:
+    code, said = ended(name, "--minutes", minutes, folder=tmp_path)
+    assert code == 2
+    assert f"--minutes {minutes}: must be 0." in said
 
 
 @pytest.fixture
