@@ -3,6 +3,7 @@
 import asyncio
 import os
 import resource
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Sequence
@@ -20,7 +21,7 @@ from endurance.report import Report
 from endurance.site import Site
 
 Place = TypeVar("Place", bound=Site)
-CLEAN, NOT_CLEAN, NOT_RUN = 0, 1, 2
+CLEAN, NOT_CLEAN, NOT_RUN, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 
@@ -41,10 +42,14 @@ class Command(Generic[Place]):
         if not sys.platform.startswith("linux"):
             print(f"scripts/{self.name} reads /proc: it needs Linux", file=sys.stderr)
             return NOT_RUN
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends this, the servers end with it
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         load = os.getloadavg()[0]
-        report = self._report(told)
+        try:
+            report = self._report(told)
+        except KeyboardInterrupt:
+            return INTERRUPTED
         if report is None:
             return NOT_RUN
         print(plain(report.account_rows()), end="\n\n")

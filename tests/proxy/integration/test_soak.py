@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.proxy.gateway import ROOT
-from tests.proxy.integration.load_scripts import ended
+from tests.proxy.integration.load_scripts import ended, running
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("openssl")
 
@@ -28,6 +29,29 @@ def test_a_time_of_nothing_is_refused(name: str, minutes: str, tmp_path: Path) -
     code, said = ended(name, "--minutes", minutes, folder=tmp_path)
     assert code == 2
     assert f"--minutes {minutes}: must be 0." in said
+
+
+@pytest.mark.parametrize("name", ["soak", pytest.param("drill", marks=pytest.mark.component("pebble"))])
+def test_told_to_end_while_it_starts_it_leaves_nothing(name: str, tmp_path: Path) -> None:
+    with running(name, "--minutes", "1", folder=tmp_path) as script:
+        until(lambda: servers(tmp_path), "its first server")
+        script.terminate()
+        said, _ = script.communicate(timeout=PATIENCE)
+    assert script.returncode == 130, said
+    assert servers(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def servers(folder: Path) -> list[int]:
+    """The processes that work below this folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder in (process / "cwd").readlink().parents:
+                found.append(int(process.name))
+        except OSError:  # it has just ended, or is another account's
+            continue
+    return found
 
 
 @pytest.fixture
