@@ -6,7 +6,8 @@ import urllib.request
 from pathlib import Path
 
 from benchmark.peers import Pair
-from benchmark.process import Server, free_port, start
+from benchmark.process import Server, free_port, listens, start
+from endurance.site import PATIENCE
 
 LIFE_SECONDS = 180
 """The gateway renews after half of it, at the next of its looks, which are half a minute apart."""
@@ -46,10 +47,14 @@ class Authority:
         environ = {"PEBBLE_VA_NOSLEEP": "1"}  # it still refuses one nonce in twenty
         self._server = start("pebble", self._listening, command, folder=self._folder, core=None, environ=environ)
 
+    def has_root(self) -> bool:
+        """Whether it tells its root already: it does so at another port, which may come later."""
+        return listens(self._management)
+
     def root(self) -> Path:
-        """A file with the certificate that all of its own lead to, another at each start."""
-        context = ssl.create_default_context(cafile=self._pair.cert)
-        with urllib.request.urlopen(f"https://127.0.0.1:{self._management}/roots/0", context=context) as answer:
+        """A file with the certificate that all of its own lead to, another at each start. OSError if it is not told."""
+        context, url = ssl.create_default_context(cafile=self._pair.cert), f"https://127.0.0.1:{self._management}"
+        with urllib.request.urlopen(f"{url}/roots/0", context=context, timeout=PATIENCE) as answer:
             file = self._folder / "root.pem"
             file.write_bytes(answer.read())
         return file

@@ -2,15 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
-import re
 import signal
-import socket
-import ssl
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmark.measure import BenchError, descendants
@@ -28,10 +25,8 @@ OBTAINED = "obtained a certificate for"
 SERVICE = "app"
 DRAINED_SECONDS = 3.0
 """How long a deployment waits for the WebSockets of what it replaces."""
-STILL_BUSY = 3
-"""Exit code of a deployment that has replaced its target while that still had connections."""
-HANDSHAKES = 16
-"""For each worker, so that none is left out."""
+PARTLY = 3
+"""Exit code of a deployment that is in force while the old target still has connections, or a worker is behind."""
 GIVEN_UP = ("RemoteProtocolError", "LocalProtocolError", "ProtocolError", "ReadError", "WriteError")
 """What httpx, and h2 beneath it, raise for connections."""
 
@@ -45,6 +40,15 @@ def upgraded(kind: str, error: str) -> bool:
     """WebSockets; and HTTP/2 requests that httpx gives up when a GOAWAY without an error has come, although their
     streams are among those that are still served, or sends on a connection whose GOAWAY it has not read."""
     return websockets(kind, error) or ("HTTP/2" in kind and error.startswith(GIVEN_UP))
+
+
+def stat(pid: int) -> list[str]:
+    """What /proc says of a process, from its state on; nothing once it has ended (proc_pid_stat(5))."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+    return [] if words[0] == "Z" else words
 
 
 class Stage(Site):
@@ -64,31 +68,17 @@ class Stage(Site):
         """Start everything, deploy, and wait for the first certificate. BenchError for what does not work."""
         self.pebble.open()
         super().open()
-        self.authority = self.pebble.root()
         asyncio.run(self._first())
 
     async def _first(self) -> None:
-        if code := await self._deployed(self.peers):
-            raise BenchError(f"the first deployment ended with {code}: {' '.join(self.faults)}")
-        await self.until(self._certified, "the first certificate")
-
-    def _certified(self) -> bool:
-        """Whether clients take the certificate of every worker: of so many connections at once each takes some."""
-        context = ssl.create_default_context(cafile=self.authority)
-
-        def taken(_number: int) -> bool:
-            try:
-                with (
-                    socket.create_connection(("127.0.0.1", self.secure), timeout=PATIENCE) as plain,
-                    context.wrap_socket(plain, server_hostname="127.0.0.1"),
-                ):
-                    return True
-            except ssl.SSLError:
-                return False
-
-        count = HANDSHAKES * self.workers
-        with ThreadPoolExecutor(count) as threads:
-            return all(threads.map(taken, range(count)))
+        """The first certificate, then the first deployment: when that is done, every worker serves both, because the
+        master has read the certificate in the reload before, and workers follow for a deployment to be complete."""
+        await self.until(self.pebble.has_root, "the authority's own certificate")
+        self.authority = self.pebble.root()
+        await self.until(lambda: OBTAINED in self.log(), "the first certificate")
+        await self.reload()
+        if not await self._deployed(self.peers):
+            raise BenchError(f"the first deployment failed: {' '.join(self.faults)}")
 
     def close(self) -> int | None:
         """End everything: 0 if no process of the gateway was left, None if it was never started."""
@@ -113,13 +103,9 @@ class Stage(Site):
     def _session(self) -> list[int]:
         """The living processes of the session that the first master has begun."""
         assert self.gateway is not None
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                words = (folder / "stat").read_text().rpartition(")")[2].split()
-                if int(words[3]) == self.gateway.process.pid and words[0] != "Z":
-                    found.append(int(folder.name))
-        return found
+        session = str(self.gateway.process.pid)
+        pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+        return [pid for pid in pids if stat(pid)[3:4] == [session]]
 
     def settings(self) -> dict[str, object]:
         return self.common() | {
@@ -176,6 +162,8 @@ class Stage(Site):
         async with self._processes:
             self._note("workers killed")
             booted, workers = self._booted(), [pid for pid, name in self.processes().items() if name == "worker"]
+            if not workers:
+                raise BenchError(f"the gateway has no worker: {self.log()[-300:]}")
             outage = Outage(time.monotonic(), cause=KILLED, severs=True)
             ledger.outages.append(outage)
             os.kill(self._choice.choice(workers), signal.SIGKILL)
@@ -209,7 +197,7 @@ class Stage(Site):
             new = [Peer(f"peer-{self._generation}-{number}", free_port(), self.folder) for number in (1, 2)]
             self.peers = [*old, *new]  # all of them, should the drill end now
             await asyncio.gather(*(asyncio.to_thread(peer.run) for peer in new))
-            if await self._deployed(new) not in (0, STILL_BUSY):
+            if not await self._deployed(new):
                 old, new = new, old  # those are not used
             outage = Outage(time.monotonic(), cause=REPLACED, explains=websockets)
             ledger.outages.append(outage)
@@ -217,20 +205,25 @@ class Stage(Site):
             outage.ended = time.monotonic()
             self.peers = new
 
-    async def _deployed(self, peers: list[Peer]) -> int:
-        """The exit code of the command."""
+    async def _deployed(self, peers: list[Peer]) -> bool:
+        """Run the command, once more while a worker has not followed: whether it has put these peers in place."""
         targets = [word for peer in peers for word in ("--target", f"127.0.0.1:{peer.port}")]
-        which = ["--admin", f"127.0.0.1:{self.admin}", "--drain-timeout", f"{DRAINED_SECONDS:g}"]
-        command = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "proxy", "deploy", SERVICE, *targets, *which,
-            cwd=self.folder, env={**inherited(), "PYTHONPATH": str(ROOT)},
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        output, _ = await command.communicate()
-        code = command.returncode or 0
-        if code not in (0, STILL_BUSY):
-            self.faults.append(f"deploy ended with {code}: {output.decode(errors='replace').strip()[-300:]}")
-        return code
+        which = ["--admin", f"127.0.0.1:{self.admin}", "--drain-timeout", f"{DRAINED_SECONDS:g}", "--json"]
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            command = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "proxy", "deploy", SERVICE, *targets, *which,
+                cwd=self.folder, env={**inherited(), "PYTHONPATH": str(ROOT)},
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            )  # fmt: skip
+            output, said = await command.communicate()
+            done = command.returncode in (0, PARTLY)
+            if done and not json.loads(output)["behind"]:
+                return True
+            if not done or time.monotonic() > deadline:
+                words = said.decode(errors="replace").strip()[-300:]
+                self.faults.append(f"deploy ended with {command.returncode}: {words}")
+                return False
 
     def _note(self, event: str) -> None:
         self.moments.setdefault(event, []).append(time.monotonic())
@@ -244,8 +237,6 @@ class Stage(Site):
         assert self.gateway is not None
         self.gateway.process.poll()
         try:
-            words = Path(f"/proc/{old}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            words = ["Z"]
-        text = (self.folder / "proxy.pid").read_text() if (self.folder / "proxy.pid").exists() else ""
-        return words[0] == "Z" and bool(re.fullmatch(r"\d+\s*", text)) and int(text) != old
+            return not stat(old) and self.master != old
+        except (OSError, ValueError):  # the file is being replaced
+            return False
