@@ -29,6 +29,21 @@ def connect(
     return context.wrap_socket(raw, server_hostname=name, session=session)
 
 
+def trusted(gateway: Gateway, context: ssl.SSLContext, name: str) -> bool:
+    """Whether a client that trusts these authorities is content with the certificate for a name."""
+    try:
+        connect(gateway, context, name).close()
+    except ssl.SSLCertVerificationError:
+        return False
+    return True
+
+
+def serial(gateway: Gateway, context: ssl.SSLContext, name: str) -> str:
+    """That of the certificate which such a client is content with."""
+    with connect(gateway, context, name) as sock:
+        return str((sock.getpeercert() or {})["serialNumber"])
+
+
 @contextmanager
 def by_hand(gateway: Gateway, context: ssl.SSLContext, name: str) -> Iterator[Client]:
     """A client that has shaken hands, whose bytes leave when the test pushes them: several records in one segment."""

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,15 @@ class Pebble:
     management: str
     http_port: int
     tls_port: int
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Those of a gateway that obtains its certificates here."""
+        return ("--acme-directory", self.directory, "--acme-ca", str(self.ca))
+
+    def trust(self) -> ssl.SSLContext:
+        """What a client needs to be content with a certificate that was obtained here."""
+        return ssl.create_default_context(cadata=self.issuer().decode())
 
     def issuer(self) -> bytes:
         """Its root, which is another at each start (PEM)."""

@@ -1,7 +1,6 @@
 """Certificates validated through DNS, among them wildcards; and those for addresses."""
 
 import contextlib
-import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.proxy.acme.pebble import Pebble, pebble
 from tests.proxy.acme.zone import KEY, SECRET, Zone, zone
 from tests.proxy.authority import Authority
 from tests.proxy.gateway import serve
-from tests.proxy.tls_gateway import connect
+from tests.proxy.tls_gateway import trusted
 from tests.waiting import until
 
 SITE, WILDCARD, ADDRESS = "site.test", "*.site.test", "127.0.0.1"
@@ -59,24 +58,18 @@ def hook(names: Zone, tmp_path: Path) -> Program:
 
 @real
 def test_wildcards_and_addresses_by_a_gateway(server: Pebble, names: Zone, tmp_path: Path) -> None:
-    key, root = tmp_path / "tsig.key", tmp_path / "root.pem"
+    key = tmp_path / "tsig.key"
     key.write_text(KEY)
-    root.write_bytes(server.issuer())
-    flags = ["--acme", "a@site.test", "--acme-directory", server.directory, "--acme-ca", str(server.ca)]
+    flags = ["--acme", "a@site.test", *server.flags]
     flags += [word for name in (SITE, WILDCARD, ADDRESS) for word in ("--domain", name)]
     flags += ["--acme-dns-server", f"127.0.0.1:{names.port}", "--acme-dns-key-file", str(key), "--acme-dns-wait", "0"]
     flags += ["--bind", f"127.0.0.1:{server.tls_port}", "--state-dir", str(tmp_path / "state")]
-    trust = ssl.create_default_context(cafile=str(root))
-
-    def trusted(name: str) -> bool:
-        with contextlib.suppress(ssl.SSLCertVerificationError), connect(gateway, trust, name):
-            return True
-        return False
+    trust = server.trust()
 
     with contextlib.closing(serve(tmp_path / "gateway", "127.0.0.1:9", *flags)) as gateway:
         for name in (SITE, f"any.{SITE}", ADDRESS):
-            until(lambda name=name: trusted(name), f"a certificate for {name}", 40)
-        assert not trusted("two.labels.site.test")
+            until(lambda name=name: trusted(gateway, trust, name), f"a certificate for {name}", 40)
+        assert not trusted(gateway, trust, "two.labels.site.test")
         assert "no certificate for" not in gateway.log
     assert sorted(names.updates) == [f"add {RECORD}"] * 2 + [f"remove {RECORD}"] * 2
     assert names.records == set()

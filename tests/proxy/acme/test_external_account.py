@@ -73,7 +73,7 @@ def test_a_gateway_reads_the_key_from_its_file(server: Pebble, tmp_path: Path) -
     state = State(tmp_path / "state", server.directory)
     flags = (
         *("--acme", "a@site.test", "--domain", "site.test", "--state-dir", str(tmp_path / "state")),
-        *("--acme-directory", server.directory, "--acme-ca", str(server.ca)),
+        *server.flags,
         *("--acme-eab-kid", "customer-1", "--acme-eab-key-file", str(key)),
     )
     with contextlib.closing(serve_tls(tmp_path / "gateway", "127.0.0.1:9", *flags)) as gateway:

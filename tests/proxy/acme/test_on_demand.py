@@ -11,29 +11,16 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("dns.message", reason="dnspython is not installed; pip install 'aragora-gateway[dns]'")
-
 from proxy.acme.state import State
 from proxy.net.certificates import self_signed
 from tests.proxy.acme.asked import Asked, asked
-from tests.proxy.acme.pebble import Pebble, pebble
-from tests.proxy.acme.zone import zone
-from tests.proxy.authority import Authority
+from tests.proxy.acme.pebble import Pebble
 from tests.proxy.gateway import Gateway
 from tests.proxy.net.tls_client import Client
-from tests.proxy.tls_gateway import Browser, connect, serve_tls
+from tests.proxy.tls_gateway import Browser, connect, serial, serve_tls
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("pebble")
-
-
-@pytest.fixture(scope="module")
-def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    """It validates every name at its ports of this machine."""
-    folder = tmp_path_factory.mktemp("pebble")
-    with contextlib.ExitStack() as opened:
-        names = opened.enter_context(zone("shop.test", folder / "records"))
-        yield opened.enter_context(pebble(authority, folder, name_server=f"127.0.0.1:{names.port}"))
 
 
 @dataclass
@@ -46,8 +33,7 @@ class Site:
 
     def serial(self, name: str) -> str:
         """That of the certificate which a client of the name is content with."""
-        with connect(self.gateway, self.trust, name) as sock:
-            return str((sock.getpeercert() or {})["serialNumber"])
+        return serial(self.gateway, self.trust, name)
 
     def refuses(self, name: str) -> bool:
         with pytest.raises(ssl.SSLError) as error:
@@ -65,15 +51,12 @@ class Site:
 def serving(server: Pebble, folder: Path, service: Asked, *flags: str, workers: int = 1) -> Iterator[Site]:
     """It listens where pebble looks for responses to challenges, without names of its own; its state is beside
     `folder`."""
-    acme = ("--acme", "a@shop.test", "--acme-directory", server.directory, "--acme-ca", str(server.ca))
+    acme = ("--acme", "a@shop.test", *server.flags)
     more = ("--state-dir", str(folder.parent / "state"), "--on-demand-ask", service.url, *flags)
     there = ("--bind-plain", f"127.0.0.1:{server.http_port}", "--respond", "hello")
-    root = folder / "root.pem"
-    folder.mkdir(exist_ok=True)
-    root.write_bytes(server.issuer())
     with contextlib.closing(serve_tls(folder, "", *acme, *more, *there, workers=workers)) as running:
         running.admin = running.announced(4)[3]
-        yield Site(running, service, ssl.create_default_context(cafile=str(root)))
+        yield Site(running, service, server.trust())
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import ssl
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
@@ -21,7 +20,7 @@ from proxy.acme.timetable import pause
 from tests.proxy.acme.pebble import NAME, Pebble, Refusal, pebble, refusing
 from tests.proxy.authority import Authority
 from tests.proxy.gateway import serve
-from tests.proxy.tls_gateway import connect, serve_tls
+from tests.proxy.tls_gateway import serve_tls, trusted
 from tests.waiting import until
 
 real = pytest.mark.component("pebble")
@@ -123,7 +122,7 @@ def test_changed_contact_is_sent_before_a_renewal_is_due(
 ) -> None:
     register(asked(server), state)
     obtain(asked(server), state, "site.test", BOTH)
-    flags = ("--acme-directory", server.directory, "--acme-ca", str(server.ca), "--state-dir", str(tmp_path))
+    flags = (*server.flags, "--state-dir", str(tmp_path))
     for address in ("new@site.test", "newest@site.test"):
         more = ("--acme", address, "--domain", "site.test")
         with contextlib.closing(serve_tls(tmp_path / address, "127.0.0.1:9", *flags, *more, workers=2)) as gateway:
@@ -139,19 +138,10 @@ def test_nonces_may_be_refused_and_the_authority_slow(authority: Authority, tmp_
     with pebble(authority, tmp_path, PEBBLE_WFE_NONCEREJECT="50", PEBBLE_VA_NOSLEEP="0") as server:
         plain = ("--bind-plain", f"127.0.0.1:{server.http_port}") if challenge == "http-01" else ()
         flags = ("--bind", f"127.0.0.1:{server.tls_port}", *plain, "--domain", NAME, "--acme", "a@site.test",
-                 "--acme-directory", server.directory, "--acme-ca", str(server.ca),
-                 "--state-dir", str(tmp_path / "state"))  # fmt: skip
-        issuer = tmp_path / "root.pem"
-        issuer.write_bytes(server.issuer())
-        trust = ssl.create_default_context(cafile=str(issuer))
-
-        def trusted() -> bool:
-            with contextlib.suppress(ssl.SSLCertVerificationError), connect(gateway, trust, NAME):
-                return True
-            return False
-
+                 *server.flags, "--state-dir", str(tmp_path / "state"))  # fmt: skip
+        trust = server.trust()
         with contextlib.closing(serve(tmp_path / "gateway", "127.0.0.1:9", *flags)) as gateway:
-            until(trusted, "a certificate that the authority's clients trust", 60)
+            until(lambda: trusted(gateway, trust, NAME), "a certificate that the authority's clients trust", 60)
             assert "no certificate for" not in gateway.log
 
 
@@ -162,15 +152,8 @@ class TestRefusals:
         """Seconds until the next try, and the line in the log."""
         with refusing(refusal) as directory:
             flags = ("--acme", "a@site.test", "--acme-directory", directory, "--domain", "site.test")
-            with contextlib.closing(
-                serve_tls(
-                    tmp_path / "gateway",
-                    "127.0.0.1:9",
-                    *flags,
-                    "--state-dir",
-                    str(tmp_path / "state"),
-                )
-            ) as gateway:
+            more = ("--state-dir", str(tmp_path / "state"))
+            with contextlib.closing(serve_tls(tmp_path / "gateway", "127.0.0.1:9", *flags, *more)) as gateway:
                 until(lambda: "no certificate for site.test" in gateway.log, "the refusal is told")
                 line = next(line for line in gateway.log.splitlines() if "no certificate for" in line)
         failures = State(tmp_path / "state", directory).failures("site.test")

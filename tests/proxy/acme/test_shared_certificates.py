@@ -5,42 +5,26 @@ import os
 import signal
 import socket
 import ssl
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FuturesTimeout
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("dns.message", reason="dnspython is not installed; pip install 'aragora-gateway[dns]'")
-
 from proxy.acme.state import State
 from tests.proxy.acme.asked import asked
-from tests.proxy.acme.pebble import Pebble, pebble
-from tests.proxy.acme.zone import zone
-from tests.proxy.authority import Authority
+from tests.proxy.acme.pebble import Pebble
 from tests.proxy.gateway import Gateway, children, serve
-from tests.proxy.tls_gateway import connect
+from tests.proxy.tls_gateway import serial
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("pebble")
 SITE = "both.shop.test"
 
 
-@pytest.fixture(scope="module")
-def server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pebble]:
-    """It validates every name at its ports of this machine."""
-    folder = tmp_path_factory.mktemp("pebble")
-    with contextlib.ExitStack() as opened:
-        names = opened.enter_context(zone("shop.test", folder / "records"))
-        yield opened.enter_context(pebble(authority, folder, name_server=f"127.0.0.1:{names.port}"))
-
-
 @pytest.fixture
-def trust(server: Pebble, tmp_path: Path) -> ssl.SSLContext:
-    root = tmp_path / "root.pem"
-    root.write_bytes(server.issuer())
-    return ssl.create_default_context(cafile=str(root))
+def trust(server: Pebble) -> ssl.SSLContext:
+    return server.trust()
 
 
 @pytest.fixture
@@ -53,16 +37,15 @@ def shared(tmp_path: Path) -> Path:
 def gateway(server: Pebble, shared: Path, name: str, *flags: str) -> Gateway:
     """One that obtains certificates, with the places of `flags` to meet challenges at."""
     folder = shared.parent / name
-    acme = ("--acme", "a@shop.test", "--acme-directory", server.directory, "--acme-ca", str(server.ca))
+    acme = ("--acme", "a@shop.test", *server.flags)
     where = ("--state-dir", str(folder / "state"), "--shared-certificates", str(shared), "--respond", "hello")
     return serve(folder, "", *acme, *where, *flags)
 
 
-def serial(running: Gateway, trust: ssl.SSLContext, name: str = SITE) -> str:
-    """That of the certificate which a client is content with; "" if it is not."""
+def served(running: Gateway, trust: ssl.SSLContext, name: str = SITE) -> str:
+    """The serial number of the certificate which a client is content with; "" if it is not."""
     try:
-        with connect(running, trust, name) as sock:
-            return str((sock.getpeercert() or {})["serialNumber"])
+        return serial(running, trust, name)
     except ssl.SSLError:
         return ""
 
@@ -82,8 +65,8 @@ def test_one_obtains_and_the_other_answers_for_it(server: Pebble, shared: Path, 
         first = opened.enter_context(
             contextlib.closing(gateway(server, shared, "first", "--domain", SITE, "--bind-plain", "127.0.0.1:0"))
         )
-        until(lambda: bool(serial(first, trust)), "the first has its certificate")
-        assert serial(second, trust) == serial(first, trust)
+        until(lambda: bool(served(first, trust)), "the first has its certificate")
+        assert served(second, trust) == served(first, trust)
         assert orders(second) == 0
 
 
@@ -95,8 +78,8 @@ def test_two_gateways_make_one_order(server: Pebble, shared: Path, trust: ssl.SS
             )
             for name, port in (("first", server.http_port), ("second", 0))
         ]
-        until(lambda: all(serial(one, trust) for one in both), "both have it", 60)
-        assert serial(both[0], trust) == serial(both[1], trust)
+        until(lambda: all(served(one, trust) for one in both), "both have it", 60)
+        assert served(both[0], trust) == served(both[1], trust)
         assert orders(*both) == 1
         accounts = [str(path.relative_to(shared.parent).parts[0]) for path in shared.parent.rglob("account.json")]
         assert accounts == ["shared"], "the account's key is nowhere else"
@@ -115,14 +98,14 @@ def test_another_goes_on_when_the_holder_is_killed(server: Pebble, shared: Path,
             contextlib.closing(gateway(server, shared, "dying", *flags, "--bind-plain", "127.0.0.1:0"))
         )
         threads = opened.enter_context(ThreadPoolExecutor(2))
-        lost = threads.submit(serial, dying, trust)
+        lost = threads.submit(served, dying, trust)
         opened.enter_context(silent.accept()[0])
-        served = threads.submit(serial, other, trust)
+        waited = threads.submit(served, other, trust)
         until(lambda: service.questions == [SITE, SITE], "the other waits, too")
         assert orders(other) == 0
         for pid in (dying.process.pid, *children(dying.process.pid)):
             os.kill(pid, signal.SIGKILL)
-        assert served.result(PATIENCE)
+        assert waited.result(PATIENCE)
         with contextlib.suppress(OSError):
             assert lost.result(PATIENCE) == ""
         assert (orders(dying), orders(other)) == (1, 1)
@@ -182,15 +165,15 @@ def test_a_lost_directory_leaves_what_is_served(server: Pebble, shared: Path, tr
             contextlib.closing(gateway(server, shared, "lone", "--on-demand-ask", service.url, *there))
         )
         lone.admin = lone.announced(3)[2]
-        before = serial(lone, trust)
+        before = served(lone, trust)
         shared.rename(shared.parent / "away")
-        assert serial(lone, trust, "new.shop.test") == ""
-        assert serial(lone, trust) == before
+        assert served(lone, trust, "new.shop.test") == ""
+        assert served(lone, trust) == before
         until(lambda: lone.metric("certificate_faults") == 1, "the fault is counted")
         [fault] = lone.status()["certificate_faults"]
         assert fault["name"] == "shared_certificates"
         assert lone.log.count("cannot be used: [Errno 2] No such file or directory") == 1
         (shared.parent / "away").rename(shared)
-        assert serial(lone, trust, "new.shop.test")
+        assert served(lone, trust, "new.shop.test")
         assert "usable again, after" in lone.log
         assert lone.status()["certificate_faults"] == []

@@ -1,9 +1,7 @@
 """`deploy --tls`: a service's hosts get certificates, which outlive restarts."""
 
-import contextlib
 import os
 import signal
-import ssl
 from collections.abc import Callable
 from http.client import HTTPSConnection
 from pathlib import Path
@@ -16,7 +14,7 @@ from tests.proxy.acme.pebble import pebble
 from tests.proxy.admin.applications import Application
 from tests.proxy.admin.conftest import AdminGateway
 from tests.proxy.authority import Authority
-from tests.proxy.tls_gateway import connect
+from tests.proxy.tls_gateway import connect, trusted
 from tests.waiting import until
 
 HOST = "shop.test"
@@ -31,34 +29,27 @@ def test_a_service_gets_its_certificate_and_keeps_it(
     authority: Authority,
     tmp_path: Path,
 ) -> None:
-    one, root = applications("one"), tmp_path / "root.pem"
+    one = applications("one")
     with pebble(authority, tmp_path, PEBBLE_VA_ALWAYS_VALID="1") as server:
-        root.write_bytes(server.issuer())
-        trust = ssl.create_default_context(cafile=str(root))
+        trust = server.trust()
         settings = (
             f'acme = "a@site.test"\nacme_directory = "{server.directory}"\nacme_ca = "{server.ca}"\n'
             f'state_dir = "{tmp_path}/state"\n'
         )
-
-        def trusted(gateway: AdminGateway) -> bool:
-            with contextlib.suppress(ssl.SSLCertVerificationError), connect(gateway, trust, HOST):
-                return True
-            return False
-
         gateway = face(settings)
-        assert not trusted(gateway)
+        assert not trusted(gateway, trust, HOST)
         plain = gateway.run("deploy", "other", "--target", one.address, "--host", "other.test")
         assert plain.returncode == 0, plain
         made = gateway.run("deploy", "shop", "--target", one.address, "--host", HOST, "--tls")
         assert made.returncode == 0, made
-        until(lambda: trusted(gateway), "the certificate", 40)
+        until(lambda: trusted(gateway, trust, HOST), "the certificate", 40)
         assert "certificates by ACME" in gateway.run("list").stdout
         assert "other.test" not in gateway.log.replace("deploy other", "")
     os.kill(gateway.process.pid, signal.SIGKILL)
     gateway.process.wait()
     until(lambda: not gateway.control.exists() or gateway.run("status").returncode == 1, "its workers have ended")
     again = face(settings)
-    assert trusted(again), "without the authority"
+    assert trusted(again, trust, HOST), "without the authority"
     browser = HTTPSConnection(HOST, again.port, context=trust)
     browser.sock = connect(again, trust, HOST)
     browser.request("GET", "/")
@@ -66,7 +57,7 @@ def test_a_service_gets_its_certificate_and_keeps_it(
     browser.close()
     ended = again.run("deploy", "shop", "--target", one.address, "--no-tls")
     assert ended.returncode == 0, ended
-    until(lambda: not trusted(again), "it is served no more")
+    until(lambda: not trusted(again, trust, HOST), "it is served no more")
 
 
 def test_a_gateway_without_acme_refuses_it(
