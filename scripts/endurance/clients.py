@@ -8,11 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import httpx
 
-from endurance.ledger import Ledger, LeftOnPurpose, WrongResponseError
+from endurance.ledger import ConnectionEndedError, Ledger, LeftOnPurpose, WrongResponseError
 from endurance.origin import BLOCK, PIECE
 
 HTTP_1, HTTP_2 = "http/1.1", "h2"
@@ -60,13 +61,32 @@ def check(status: int, body: bytes, size: int) -> None:
         raise WrongResponseError(f"a body of {len(body)} bytes that is not the one of {size} bytes")
 
 
+@dataclass
+class Connection:
+    """What a request is sent on: whether others were before."""
+
+    kept: bool = False
+
+
+async def reused(
+    _session: aiohttp.ClientSession, request: SimpleNamespace, _: aiohttp.TraceConnectionReuseconnParams
+) -> None:
+    """A kept connection was taken for a request."""
+    if isinstance(connection := request.trace_request_ctx, Connection):
+        connection.kept = True
+
+
 class Http1(Visitor):
     """HTTP/1.1 by aiohttp over kept connections, plain and TLS in turn."""
 
     async def open(self) -> None:
         """Make the session; its connections are closed before the gateway would close them."""
         connector = aiohttp.TCPConnector(ssl=self.contexts[HTTP_1], limit=0, keepalive_timeout=20)
-        self.session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=PATIENCE))
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(reused)
+        timeout = aiohttp.ClientTimeout(total=PATIENCE)
+        self.session = aiohttp.ClientSession(connector=connector, timeout=timeout, trace_configs=[trace])
+        self.uploads = 0
 
     async def close(self) -> None:
         await self.session.close()
@@ -87,8 +107,16 @@ class Http1(Visitor):
         """A body with its length or in chunks; the response is its digest."""
         body = BLOCK[: self.choice.choice(UPLOADS)]
         sent: bytes | AsyncIterator[bytes] = in_pieces(body) if self.choice.random() < 0.5 else body
+        self.uploads += 1
+        target, connection = f"/upload?{self.uploads}", Connection()
         with self.ledger.exchange("HTTP/1.1 upload"):
-            async with self.session.post(f"{self.base()}/upload", data=sent) as response:
+            try:
+                response = await self.session.post(f"{self.base()}{target}", data=sent, trace_request_ctx=connection)
+            except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+                if connection.kept:
+                    raise ConnectionEndedError(target) from error
+                raise
+            async with response:
                 check_digest(response.status, await response.read(), body)
 
     async def websocket(self) -> None:

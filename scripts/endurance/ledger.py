@@ -16,6 +16,14 @@ class WrongResponseError(Exception):
     """A response that is not the one that was asked for."""
 
 
+class ConnectionEndedError(Exception):
+    """A connection that had been used before ended as a request was sent on it, with no part of a response.
+
+    A server may close an idle connection at any time; a request that is under way then is never read (RFC 9112 section
+    9.5). The text is the request's target.
+    """
+
+
 class LeftOnPurpose(Exception):  # noqa: N818 - no error
     """The client gave up on purpose."""
 
@@ -47,6 +55,8 @@ class Ledger:
     explained: Counter[tuple[str, str]] = field(default_factory=Counter)
     unexplained: Counter[str] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
+    crossed: list[tuple[str, str]] = field(default_factory=list)
+    """Cause and target of explained requests that met the end of their connection."""
     outages: list[Outage] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 
@@ -68,6 +78,8 @@ class Ledger:
             text = f"{type(error).__name__}: {error}"
             if cause := self.cause(kind, since, kept, text):
                 self.explained[kind, cause] += 1
+                if isinstance(error, ConnectionEndedError):
+                    self.crossed.append((cause, str(error)))
             else:
                 self._unexplained(kind, text, since)
 

@@ -56,7 +56,7 @@ class Drill:
     def report(self, seconds: float, code: int | None) -> Report:
         """Of a run whose last visit ended after so many seconds; `code` is 0 if the gateway then ended with all of its
         processes."""
-        stage = self.stage
+        stage, log = self.stage, self.stage.access_log()
         moments = {name: [at - self.ledger.started for at in found] for name, found in stage.moments.items()}
         return Report(
             command="drill",
@@ -68,7 +68,8 @@ class Drill:
                 *verdict.accounts(self.ledger),
                 events({name: len(found) for name, found in moments.items()}, stage.renewals, seconds),
                 Finding("failed deployments", str(len(stage.faults)), not stage.faults),
-                access_log(stage.access_log_lines(), self.ledger),
+                access_log(log, self.ledger),
+                crossed([target for cause, target in self.ledger.crossed if cause == UPGRADED], log),
                 verdict.traces(stage.log()),
                 Finding("processes left after TERM", "none" if code == 0 else "some", code == 0),
             ],
@@ -104,7 +105,16 @@ def events(counts: dict[str, int], renewals: int, seconds: float) -> Finding:
     return Finding("events", f"{happened}, {renewals} renewals", all(counts.values()) and renewed)
 
 
-def access_log(lines: int, ledger: Ledger) -> Finding:
+def access_log(log: str, ledger: Ledger) -> Finding:
     """Has every response a line? Exchanges that the client left have one too, and a WebSocket has one at its end."""
+    lines = log.count("\n")
     responses = sum(count for kind, count in ledger.answered.items() if not kind.startswith("WebSocket"))
     return Finding("access log", f"{lines:,} lines for {responses:,} responses", lines >= responses)
+
+
+def crossed(targets: list[str], log: str) -> Finding:
+    """Were these requests, whose idle connection an old worker closed as they were sent, really never read?"""
+    read = [target for target in targets if f" {target} " in log]
+    return Finding(
+        "uploads that met the end of their connection", f"{len(targets)}, {len(read)} of them read", not read
+    )

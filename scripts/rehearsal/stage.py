@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmark.measure import BenchError, descendants
 from benchmark.process import free_port, inherited
-from endurance.ledger import Ledger, Outage
+from endurance.ledger import ConnectionEndedError, Ledger, Outage
 from endurance.site import DRAIN_SECONDS, LOOK_SECONDS, PATIENCE, ROOT, Peer, Site
 
 from rehearsal.authority import Authority
@@ -37,9 +37,11 @@ def websockets(kind: str, _error: str) -> bool:
 
 
 def upgraded(kind: str, error: str) -> bool:
-    """WebSockets; and HTTP/2 requests that httpx gives up when a GOAWAY without an error has come, although their
-    streams are among those that are still served, or sends on a connection whose GOAWAY it has not read."""
-    return websockets(kind, error) or ("HTTP/2" in kind and error.startswith(GIVEN_UP))
+    """WebSockets; HTTP/2 requests that httpx gives up when a GOAWAY without an error has come, although their streams
+    are among those that are still served, or sends on a connection whose GOAWAY it has not read; and uploads over
+    HTTP/1.1 that left as the old worker closed their idle connection."""
+    given_up = "HTTP/2" in kind and error.startswith(GIVEN_UP)
+    return websockets(kind, error) or given_up or error.startswith(ConnectionEndedError.__name__)
 
 
 def stat(pid: int) -> list[str]:
@@ -132,9 +134,9 @@ class Stage(Site):
             return {}
         return {master: "master", **dict.fromkeys(workers, "worker")}
 
-    def access_log_lines(self) -> int:
-        """In all files, those of before rotations too."""
-        return sum(file.read_bytes().count(b"\n") for file in self.folder.glob("access.log*"))
+    def access_log(self) -> str:
+        """All of its files, those of before rotations too."""
+        return "".join(file.read_text(errors="replace") for file in self.folder.glob("access.log*"))
 
     @property
     def renewals(self) -> int:

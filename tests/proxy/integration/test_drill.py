@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proxy.authority import Authority
 from tests.proxy.gateway import ROOT
 from tests.proxy.integration.load_scripts import ended
 from tests.waiting import until
@@ -29,6 +31,62 @@ def test_a_short_drill_explains_every_failure(tmp_path: Path) -> None:
     assert "deployments" in (out / "drill.svg").read_text()
 
 
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of the scripts can be imported."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+
+
+def test_an_upload_is_lost_only_where_the_gateway_has_not_read_it(scripts: None) -> None:
+    from endurance.ledger import ConnectionEndedError, Ledger, Outage
+    from rehearsal.drill import crossed
+    from rehearsal.stage import UPGRADED, upgraded
+
+    ledger = Ledger()
+    ledger.outages.append(Outage(ledger.started, cause=UPGRADED, explains=upgraded))
+    with ledger.exchange("HTTP/1.1 upload"):
+        raise ConnectionEndedError("/upload?7")
+    with ledger.exchange("HTTP/1.1 upload"):
+        raise OSError("cut off")
+    assert ledger.explained == {("HTTP/1.1 upload", UPGRADED): 1}
+    assert ledger.crossed == [(UPGRADED, "/upload?7")]
+    assert ledger.failed == 1
+    assert crossed(["/upload?7"], '"POST /upload?77 HTTP/1.1" 200\n').passed
+    assert not crossed(["/upload?7"], '"POST /upload?7 HTTP/1.1" 499\n').passed
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_an_upload_knows_whether_its_connection_was_used_before(
+    scripts: None, authority: Authority, kept: bool
+) -> None:
+    from endurance.clients import Http1
+    from endurance.ledger import Ledger
+
+    async def ends(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Respond to a first request on the connection, if `kept`, and close at the next one."""
+        if kept:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.readuntil(b"POST /upload?1 ")
+        writer.close()
+
+    async def upload() -> Ledger:
+        ledger = Ledger()
+        async with await asyncio.start_server(ends, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            client = Http1(ledger, url, url, authority.file, random.Random(1), 0.0)
+            await client.open()
+            if kept:
+                await (await client.session.get(url)).read()
+            await client.upload()
+            await client.close()
+        return ledger
+
+    ledger = asyncio.run(upload())
+    [line] = ledger.details
+    assert ("ConnectionEndedError: /upload?1" in line) is kept
+
+
 def deploying() -> set[int]:
     """The `deploy` commands that threads of this process run."""
     from benchmark.measure import descendants
@@ -42,11 +100,8 @@ def command_line(pid: int) -> list[bytes]:
     return []
 
 
-def test_what_is_replaced_serves_until_every_worker_has_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_replaced_serves_until_every_worker_has_followed(tmp_path: Path, scripts: None) -> None:
     """As an operator would: the command again, as long as it says that a worker is behind."""
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
     from endurance.ledger import Ledger
     from rehearsal.stage import Stage
 
