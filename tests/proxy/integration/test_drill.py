@@ -37,7 +37,7 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "scripts"))
 
 
-def test_an_upload_is_lost_only_where_the_gateway_has_not_read_it(scripts: None) -> None:
+def test_a_crossed_upload_is_one_that_was_not_read(scripts: None) -> None:
     from endurance.ledger import ConnectionEndedError, Ledger, Outage
     from rehearsal.drill import crossed
     from rehearsal.stage import UPGRADED, upgraded
@@ -56,9 +56,7 @@ def test_an_upload_is_lost_only_where_the_gateway_has_not_read_it(scripts: None)
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_an_upload_knows_whether_its_connection_was_used_before(
-    scripts: None, authority: Authority, kept: bool
-) -> None:
+def test_an_upload_knows_if_its_connection_was_used_before(scripts: None, authority: Authority, kept: bool) -> None:
     from endurance.clients import Http1
     from endurance.ledger import Ledger
 
@@ -100,7 +98,7 @@ def command_line(pid: int) -> list[bytes]:
     return []
 
 
-def test_what_is_replaced_serves_until_every_worker_has_followed(tmp_path: Path, scripts: None) -> None:
+def test_a_deployment_is_repeated_while_a_worker_is_behind(tmp_path: Path, scripts: None) -> None:
     """As an operator would: the command again, as long as it says that a worker is behind."""
     from endurance.ledger import Ledger
     from rehearsal.stage import Stage
