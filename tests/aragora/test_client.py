@@ -1,7 +1,6 @@
 """The client against connections that break: it resumes behind the last event, and gives up in time."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ import pytest
 from aragora import client
 from aragora.client import Client, Refused, Unreachable
 from aragora.errors import SettingsError
+from tests.serving import serving
 
 ID = "adhoc_x"
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -31,15 +31,11 @@ def server(answer: Answer) -> Iterator[Client]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            with Client(f"http://127.0.0.1:{listening.server_address[1]}") as opened:
-                yield opened
-        finally:
-            listening.shutdown()
-            thread.join()
+    with (
+        serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as listening,
+        Client(f"http://127.0.0.1:{listening.server_port}") as opened,
+    ):
+        yield opened
 
 
 def begin(request: BaseHTTPRequestHandler) -> int:

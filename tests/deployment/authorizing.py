@@ -6,8 +6,9 @@ Each takes the request's path and fields, and returns status and fields of its r
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from urllib.parse import quote
+
+from tests.serving import serving
 
 Response = tuple[int, list[tuple[str, str]]]
 Decision = Callable[[str, Mapping[str, str]], Response]
@@ -56,7 +57,7 @@ def authentik(path: str, fields: Mapping[str, str]) -> Response:
 
 
 @contextmanager
-def serving(decide: Decision) -> Iterator[int]:
+def service(decide: Decision) -> Iterator[int]:
     """A service on a port of the kernel's choice, which it gives."""
 
     class Service(BaseHTTPRequestHandler):
@@ -74,12 +75,5 @@ def serving(decide: Decision) -> Iterator[int]:
         def log_message(self, *_arguments: object) -> None:
             """The gateway's log has it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Service)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Service)) as server:
+        yield server.server_port

@@ -36,7 +36,7 @@ def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Gat
         for service, (decide, port) in SERVICES.items():
             directory = tmp_path_factory.mktemp(service)
             addresses = {
-                f"127.0.0.1:{port}": f"127.0.0.1:{running.enter_context(authorizing.serving(decide))}",
+                f"127.0.0.1:{port}": f"127.0.0.1:{running.enter_context(authorizing.service(decide))}",
                 "127.0.0.1:8080": f"127.0.0.1:{application}",
             }
             file = directory / "proxy.toml"

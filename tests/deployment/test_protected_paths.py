@@ -5,7 +5,6 @@ or patience. Whatever the router of an application takes as the path it serves m
 """
 
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -19,6 +18,7 @@ from tests.deployment.protected import GATES, SECRET
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import Answer, Client
 from tests.proxy.integration.h2.raw import GET, Raw
+from tests.serving import serving
 from tests.waiting import until
 
 SERVERS = {
@@ -86,13 +86,8 @@ class _Refusal(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[int]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Refusal)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Refusal)) as server:
+        yield server.server_port
 
 
 @pytest.fixture(scope="module", params=SERVERS)

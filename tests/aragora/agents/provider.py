@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.serving import serving
+
 Act = Callable[["Call"], None]
 STALL = 10.0  # seconds after which a stall ends even if nobody releases it
 
@@ -84,16 +86,11 @@ class Provider(ThreadingHTTPServer):
 
 @contextmanager
 def provider(*acts: Act, certificate: Path | None = None) -> Iterator[Provider]:
-    server = Provider(acts, certificate)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Provider(acts, certificate)) as server:
+        try:
+            yield server
+        finally:
+            server.released.set()
 
 
 def sse(*events: object) -> bytes:

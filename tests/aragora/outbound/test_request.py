@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from aragora.outbound import NotAnswered, NotPermitted, Outbound, networks
+from tests.serving import serving
 
 LOOPBACK = networks(["127.0.0.1"])
 Act = Callable[["Page"], None]
@@ -68,16 +69,11 @@ class Web(ThreadingHTTPServer):
 
 @contextmanager
 def web(act: Act | Web) -> Iterator[Any]:
-    server = act if isinstance(act, Web) else Web(act)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(act if isinstance(act, Web) else Web(act)) as server:
+        try:
+            yield server
+        finally:
+            server.released.set()
 
 
 def says(body: bytes = b"hello", **fields: str) -> Act:

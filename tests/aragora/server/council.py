@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.serving import serving
 from tests.waiting import PATIENCE
 
 MARKDOWN = """**Keep PostgreSQL**, and add an *outbox* table; see [the pattern](https://example.com/outbox).
@@ -140,12 +141,8 @@ def filled(form: dict[str, Any], name: str = "") -> Any:
 @contextmanager
 def provider() -> Iterator[Provider]:
     """A provider that answers."""
-    with Provider() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
+    with serving(Provider()) as server:
         try:
             yield server
         finally:
             server.released.set()
-            server.shutdown()
-            thread.join()

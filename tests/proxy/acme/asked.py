@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
+from tests.serving import serving
+
 
 @dataclass
 class Asked:
@@ -45,11 +47,10 @@ def asked(*allowed: str) -> Iterator[Asked]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         said.wrap = lambda context: setattr(server, "socket", context.wrap_socket(server.socket, server_side=True))
         said.url = f"http://127.0.0.1:{server.server_port}/allowed"
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield said
-        said.may_answer.set()
-        server.shutdown()
+        try:
+            yield said
+        finally:
+            said.may_answer.set()

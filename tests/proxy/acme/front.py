@@ -4,7 +4,6 @@ import base64
 import contextlib
 import json
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ import requests
 
 from tests.proxy.acme.pebble import Pebble
 from tests.proxy.authority import Authority
+from tests.serving import serving
 
 _PASSED_ON = ("Content-Type", "Replay-Nonce", "Location", "Link", "Retry-After")
 
@@ -92,9 +92,8 @@ def front(authority: Authority, server: Pebble) -> Iterator[Front]:
     cert, key = authority.issue("127.0.0.1", file="front")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    listening = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listening.socket = context.wrap_socket(listening.socket, server_side=True)
+    with serving(listening):
         said.directory = f"https://127.0.0.1:{listening.server_port}/dir"
-        threading.Thread(target=listening.serve_forever, args=(0.02,), daemon=True).start()
         yield said
-        listening.shutdown()

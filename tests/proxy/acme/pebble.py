@@ -6,7 +6,6 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ import requests
 
 from tests.ports import ports
 from tests.proxy.authority import Authority
+from tests.serving import serving
 from tests.waiting import until
 
 NAME = "localhost"
@@ -140,7 +140,5 @@ def refusing(refusal: Refusal) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/directory"
-        server.shutdown()

@@ -3,7 +3,6 @@
 import os
 import socket
 import ssl
-import threading
 import time
 from pathlib import Path
 from tomllib import loads as load_toml
@@ -27,6 +26,7 @@ from tests.deployment.pages import blocks
 from tests.deployment.processes import CHECKOUT
 from tests.proxy.acme.asked import asked
 from tests.proxy.authority import Authority
+from tests.serving import serving
 
 pytestmark = pytest.mark.measured
 
@@ -184,15 +184,13 @@ def test_the_guides_service_allows_its_customers() -> None:
     [program] = blocks(guide, "python")
     names: dict[str, Any] = {}
     exec(program.text, names)
-    with make_server("127.0.0.1", 0, names["app"]) as server:
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    with serving(make_server("127.0.0.1", 0, names["app"])) as server:
         url = next(
             load_toml(block.text)["on_demand_ask"] for block in blocks(guide, "toml") if "on_demand" in block.text
         )
         asking = Permission(url.replace(":5000", f":{server.server_port}"), "test")
         assert ask(asking, "shop.example.com") is Answer.ALLOWED
         assert ask(asking, "git.shop.example.com") is Answer.DENIED
-        server.shutdown()
 
 
 def test_files_of_the_longest_name_can_be_written(issuer: Issuer, state: State) -> None:

@@ -1,13 +1,13 @@
 """Responses of authorities that nobody would expect."""
 
 import gzip
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from proxy.acme.account import Authority, NotObtained, asking
+from tests.serving import serving
 
 BODIES = {"/small": b"{}", "/long": b" " * (2 << 20), "/bomb": gzip.compress(b" " * (64 << 20), 1)}
 
@@ -31,11 +31,8 @@ class Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Answers)) as server:
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize("path", ["/long", "/bomb"])

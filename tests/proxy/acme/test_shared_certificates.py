@@ -128,7 +128,7 @@ def test_a_domain_is_not_ordered_on_demand_elsewhere_meanwhile(
         )
         opened.enter_context(silent.accept()[0])
         threads = opened.enter_context(ThreadPoolExecutor(1))
-        served = threads.submit(serial, other, trust)
+        served = threads.submit(serial, other, trust, SITE)
         until(lambda: service.questions == [SITE], "the other waits")
         with pytest.raises(FuturesTimeout):
             served.result(1)

@@ -3,7 +3,6 @@
 import contextlib
 import socketserver
 import struct
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,18 @@ import dns.rdatatype
 import dns.rrset
 import dns.tsigkeyring
 
+from tests.serving import serving
+
 KEY = 'key "updates" {\n\talgorithm hmac-sha256;\n\tsecret "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0";\n};\n'
 SECRET = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+
+
+class Tcp(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+class Udp(socketserver.ThreadingUDPServer):
+    daemon_threads = True
 
 
 class Zone:
@@ -100,12 +109,7 @@ def zone(name: str, file: Path) -> Iterator[Zone]:
         def handle(self) -> None:
             self.wfile.write(made.answered(self.rfile.read()))
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OverTcp) as tcp:
+    with serving(Tcp(("127.0.0.1", 0), OverTcp)) as tcp:
         made.port = tcp.server_address[1]
-        with socketserver.ThreadingUDPServer(("127.0.0.1", made.port), OverUdp) as udp:
-            for server in (tcp, udp):
-                server.daemon_threads = True
-                threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        with serving(Udp(("127.0.0.1", made.port), OverUdp)):
             yield made
-            tcp.shutdown()
-            udp.shutdown()

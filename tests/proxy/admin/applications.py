@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from tests.ports import ports
+from tests.serving import serving
 
 
 class Application(ThreadingHTTPServer):
@@ -63,16 +64,11 @@ class _Answer(BaseHTTPRequestHandler):
 @contextmanager
 def application(name: str) -> Iterator[Application]:
     """One that runs."""
-    running = Application(name)
-    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield running
-    finally:
-        running.released.set()
-        running.shutdown()
-        thread.join()
-        running.server_close()
+    with serving(Application(name)) as running:
+        try:
+            yield running
+        finally:
+            running.released.set()
 
 
 def unused_address() -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.serving import serving
+
 BODY = json.dumps([{"number": number, "text": "again and again"} for number in range(100)]).encode()
 LONG = BODY * 40
 """More than is compressed in one go."""
@@ -81,12 +83,5 @@ class _Answers(BaseHTTPRequestHandler):
 @contextmanager
 def origin() -> Iterator[int]:
     """The application's port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Answers)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), _Answers)) as server:
+        yield server.server_port

@@ -1,10 +1,11 @@
 """An application behind both servers: it reads bodies, and answers with what it was asked."""
 
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from tests.serving import serving
 
 FIELDS = ("host", "x-forwarded-proto", "x-real-ip", "x-forwarded-for", "x-tenant", "x-uri")
 
@@ -49,12 +50,5 @@ class _Answers(BaseHTTPRequestHandler):
 def application(name: str) -> Iterator[int]:
     """One that calls itself by that name; its port."""
     kind = type("Named", (_Answers,), {"name": name})
-    with ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield server.server_port
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), kind)) as server:
+        yield server.server_port
