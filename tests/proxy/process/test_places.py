@@ -3,8 +3,6 @@
 import errno
 import os
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +11,18 @@ from proxy.process.log_files import LogFiles, _open
 from proxy.settings import Settings, SettingsError, load
 from proxy.settings.values.files import read_file
 from proxy.settings.values.places import place_of
+from tests.proxy.process.conftest import OTHER
 
-OTHER = 65534
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
 
 
 @pytest.fixture
-def ground() -> Iterator[Path]:
-    """ours/ is root's alone, theirs/ another account's, both/ like /tmp; secret is root's."""
-    with tempfile.TemporaryDirectory() as name:
-        ground = Path(name)
-        ground.chmod(0o755)
-        for directory in ("ours", "theirs", "shared", "both"):
-            (ground / directory).mkdir()
-        os.chown(ground / "theirs", OTHER, OTHER)
-        (ground / "shared").chmod(0o775)
-        (ground / "both").chmod(0o1777)
-        (ground / "secret").write_text("root's")
-        (ground / "secret").chmod(0o600)
-        (ground / "ours" / "deep").mkdir()
-        yield ground
+def ground(ground: Path) -> Path:
+    """With shared/, which root's group may write to, and another directory in ours/."""
+    (ground / "shared").mkdir()
+    (ground / "shared").chmod(0o775)
+    (ground / "ours" / "deep").mkdir()
+    return ground
 
 
 def link(place: Path, target: Path | str, uid: int = OTHER) -> Path:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -14,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.proxy.process.running import TinyGateway
+from tests.proxy.process.running import TinyGateway, customers
+from tests.serving import serving
 from tests.waiting import PATIENCE, until
 
 Start = Callable[..., TinyGateway]
@@ -38,11 +38,8 @@ class Application(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def application() -> Iterator[int]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Application) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Application)) as server:
         yield server.server_port
-        server.shutdown()
 
 
 @pytest.fixture
@@ -131,22 +128,10 @@ def test_rotated_logs_lose_no_line(gateway: TinyGateway, tmp_path: Path) -> None
 
 
 def test_an_upgrade_and_a_stop_fail_no_request(gateway: TinyGateway) -> None:
-    wrong: list[str] = []
-    served = 0
-    ended = threading.Event()
+    def visit() -> None:
+        assert get(gateway.address) == b"hello"
 
-    def come() -> None:
-        nonlocal served
-        while not ended.is_set():
-            try:
-                assert get(gateway.address) == b"hello"
-                served += 1
-            except (OSError, AssertionError) as problem:
-                wrong.append(repr(problem))
-
-    customer = threading.Thread(target=come)
-    customer.start()
-    try:
+    with customers(visit) as seen:
         gateway.signal(signal.SIGUSR2)
         gateway.wait_for("Booting worker", 4)
         old = gateway.masters[0]
@@ -155,12 +140,9 @@ def test_an_upgrade_and_a_stop_fail_no_request(gateway: TinyGateway) -> None:
         os.kill(old, signal.SIGTERM)
         assert gateway.process.wait(PATIENCE) == 0
         gateway.wait_for("Master has been promoted")
-        count = served
-        until(lambda: served > count + 20, "requests after the upgrade")
-    finally:
-        ended.set()
-        customer.join()
-    assert wrong == []
+        count = seen.served
+        until(lambda: seen.served > count + 20, "requests after the upgrade")
+    assert seen.wrong == []
     assert get(gateway.admin, "/healthz") == b"ok\n"
 
 

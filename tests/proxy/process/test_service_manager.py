@@ -10,7 +10,6 @@ import pytest
 
 from proxy.process.service_manager import ServiceManager
 from tests.proxy.process.running import TinyGateway
-from tests.proxy.process.test_upgrade import upgrade
 from tests.waiting import PATIENCE
 
 Start = Callable[..., TinyGateway]
@@ -78,7 +77,7 @@ def test_a_successor_is_named_before_it_speaks(start: Start, systemd: Systemd) -
     gateway = start(environ={"NOTIFY_SOCKET": str(systemd.path)}).ready()
     systemd.until("READY")
     old = gateway.masters[0]
-    new = upgrade(gateway)
+    new = gateway.upgrade()
     os.kill(old, signal.SIGTERM)
     pid, message = systemd.next()
     assert (pid, message) == (old, {"MAINPID": str(new)})

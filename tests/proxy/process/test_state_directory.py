@@ -1,8 +1,6 @@
 """The state directory: the workers' own after any change of user, and no way to root's files."""
 
 import os
-import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,23 +12,9 @@ from proxy.net.private_file import write_private
 from proxy.process.certificate_store import CertificateStore, self_signed_file
 from proxy.process.state_directory import prepare_state
 from proxy.settings import Settings, SettingsError
+from tests.proxy.process.conftest import OTHER
 
-OTHER = 65534
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act for other accounts")
-
-
-@pytest.fixture
-def ground() -> Iterator[Path]:
-    """ours/ is root's, theirs/ the workers'; secret is root's alone."""
-    with tempfile.TemporaryDirectory() as name:
-        ground = Path(name)
-        ground.chmod(0o755)
-        (ground / "ours").mkdir()
-        (ground / "theirs").mkdir()
-        os.chown(ground / "theirs", OTHER, OTHER)
-        (ground / "secret").write_text("root's")
-        (ground / "secret").chmod(0o600)
-        yield ground
 
 
 def settings(directory: Path, **more: object) -> Settings:

@@ -6,9 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from proxy.admin.overrides import OverrideRecord
@@ -16,7 +15,7 @@ from proxy.settings.environment import OVERRIDES
 from tests.ports import ports
 from tests.proxy.gateway import ROOT, alive
 from tests.proxy.process.conftest import TOML
-from tests.proxy.process.running import TinyGateway
+from tests.proxy.process.running import TinyGateway, customers
 from tests.waiting import PATIENCE, until
 
 Start = Callable[..., TinyGateway]
@@ -31,50 +30,12 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def upgrade(gateway: TinyGateway) -> int:
-    """USR2; give back the new master's process id once its worker serves."""
-    booted = gateway.log.count("Booting worker")
-    gateway.signal(signal.SIGUSR2)
-    gateway.wait_for("Booting worker", booted + 1)
-    old = gateway.masters[-1]
-    new = until(lambda: (master := gateway.who()["master"]) != old and master, "the new master serves")
-    assert isinstance(new, int)
-    gateway.masters.append(new)
-    return new
-
-
-@contextmanager
-def customers(gateway: TinyGateway) -> Iterator[list[str]]:
-    """Connections, one after the other, until the block ends; what went wrong is in the list."""
-    wrong: list[str] = []
-    served = 0
-    ended = threading.Event()
-
-    def come() -> None:
-        nonlocal served
-        while not ended.is_set():
-            try:
-                gateway.who()
-                served += 1
-            except (OSError, ValueError) as problem:
-                wrong.append(repr(problem))
-
-    thread = threading.Thread(target=come)
-    thread.start()
-    try:
-        yield wrong
-    finally:
-        ended.set()
-        thread.join()
-    assert served > 0
-
-
 def test_an_upgrade_refuses_no_connection(start: Start, tmp_path: Path) -> None:
     pidfile = tmp_path / "pid"
     gateway = start(f'pidfile = "{pidfile}"\n').ready()
     old = gateway.masters[0]
-    with gateway.waiting() as finish, customers(gateway) as wrong:
-        new = upgrade(gateway)
+    with gateway.waiting() as finish, customers(gateway.who) as seen:
+        new = gateway.upgrade()
         assert int(Path(f"{pidfile}.2").read_text()) == new
         os.kill(old, signal.SIGTERM)
         assert finish() == "done\n"
@@ -83,7 +44,7 @@ def test_an_upgrade_refuses_no_connection(start: Start, tmp_path: Path) -> None:
         until(lambda: pidfile.exists() and int(pidfile.read_text()) == new, "pid file of the new master")
         for _ in range(20):
             assert gateway.who()["master"] == new
-    assert wrong == []
+    assert seen.wrong == []
     assert gateway.who(gateway.admin)["admin"] is True
 
 
@@ -93,7 +54,7 @@ def test_a_new_master_upgrades_again(start: Start) -> None:
     gateway.wait_for("worker runs with")
     for _ in range(2):
         old = gateway.masters[-1]
-        upgrade(gateway)
+        gateway.upgrade()
         marks = json.loads(gateway.admin_text("/history.json"))["marks"]
         assert "settings reloaded" in [mark["text"] for mark in marks], "the last hour is remembered"
         os.kill(old, signal.SIGTERM)
@@ -112,7 +73,7 @@ def test_upgrade_that_fails_leaves_the_old_master_working(start: Start) -> None:
     gateway.who()
     gateway.configure(TOML)
     until(lambda: not children_but(gateway, gateway.workers()), "the failed master is gone")
-    upgrade(gateway)
+    gateway.upgrade()
 
 
 def children_but(gateway: TinyGateway, known: list[int]) -> set[int]:
@@ -122,7 +83,7 @@ def children_but(gateway: TinyGateway, known: list[int]) -> set[int]:
 
 def test_an_upgrade_can_be_backed_out(start: Start) -> None:
     gateway = start().ready()
-    new = upgrade(gateway)
+    new = gateway.upgrade()
     os.kill(new, signal.SIGTERM)
     until(lambda: not alive(new), "the new master is gone")
     gateway.masters.pop()
@@ -134,7 +95,7 @@ def test_an_upgrade_takes_up_listeners_added_to_the_file(start: Start) -> None:
     gateway = start().ready()
     (port,) = ports(1)
     gateway.configure(TOML.replace('"127.0.0.1:0"\nadmin', f'["127.0.0.1:0", "127.0.0.1:{port}"]\nadmin'))
-    new = upgrade(gateway)
+    new = gateway.upgrade()
     assert gateway.who(("127.0.0.1", port))["master"] == new
 
 
@@ -178,11 +139,11 @@ def test_an_activated_gateway_is_upgraded_too(start: Start) -> None:
         gateway = activated(start, listener).ready()
     for _ in range(2):
         old = gateway.masters[-1]
-        with customers(gateway) as wrong:
-            upgrade(gateway)
+        with customers(gateway.who) as seen:
+            gateway.upgrade()
             os.kill(old, signal.SIGTERM)
             gateway.wait_for("Master has been promoted", len(gateway.masters) - 1)
-        assert wrong == []
+        assert seen.wrong == []
     assert gateway.who()["admin"] is False
     assert gateway.who(gateway.admin)["admin"] is True
 
@@ -198,7 +159,7 @@ def test_a_stopped_gateway_leaves_systemd_s_socket_open(start: Start) -> None:
 def test_the_module_is_found_again_when_run_from_a_clone(start: Start) -> None:
     """The command line of the new master is the old one's, `-m` included."""
     gateway = start().ready()
-    new = upgrade(gateway)
+    new = gateway.upgrade()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in (gateway.masters[0], new)]
     assert commands[0] == commands[1]
     assert b"\0-m\0" in commands[1]
@@ -216,15 +177,15 @@ def test_failed_successor_changes_nothing(start: Start, tmp_path: Path) -> None:
     ).ready()
     worker = gateway.who()["pid"]
     python.unlink()  # the release that this one was started from was removed
-    with customers(gateway) as wrong:
+    with customers(gateway.who) as seen:
         gateway.signal(signal.SIGUSR2)
         gateway.wait_for("upgrade failed: [Errno 2]")
         master = gateway.process.pid
         children = Path(f"/proc/{master}/task/{master}/children")
         until(lambda: children.read_text().split() == [str(worker)], "the failed successor is gone")
         python.symlink_to(sys.executable)
-        upgrade(gateway)
-    assert not wrong
+        gateway.upgrade()
+    assert seen.wrong == []
     assert front.exists()
 
 
