@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from websockets.sync.server import ServerConnection, serve
 
 from proxy.cli import main
 from proxy.commands.client import connect
 from proxy.settings.values import Address
 from tests.proxy.admin.applications import Application, application
 from tests.proxy.gateway import Gateway
+from tests.proxy.websocket_echo import websocket_echo
 from tests.waiting import PATIENCE, until
 
 TOML = """\
@@ -148,14 +148,5 @@ def held() -> Iterator[Callable[[AdminGateway, Application], threading.Thread]]:
 @pytest.fixture
 def echo() -> Iterator[str]:
     """The address of a WebSocket server that sends back what it is sent."""
-    with serve(_echo, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
-        server.shutdown()
-        thread.join(PATIENCE)
-
-
-def _echo(connection: ServerConnection) -> None:
-    for message in connection:
-        connection.send(message)
+    with websocket_echo() as address:
+        yield address

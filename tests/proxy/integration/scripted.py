@@ -127,6 +127,15 @@ class Manual:
         return sock
 
 
+def read_until(sock: socket.socket, mark: bytes, pending: bytes = b"") -> bytes:
+    """What is pending and what comes until the mark is among it."""
+    while mark not in pending:
+        data = sock.recv(65536)
+        assert data, f"the connection ended behind {pending[-100:]!r}"
+        pending += data
+    return pending
+
+
 def read_request(sock: socket.socket, pending: bytes) -> tuple[bytes, bytes]:
     """One request with its body, and what followed it. Empty when the connection ends first."""
     while b"\r\n\r\n" not in pending:

@@ -17,7 +17,7 @@ import pytest
 from proxy.wire.body import ChunkedDecoder
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.exchange import PATIENCE, Client
-from tests.proxy.integration.scripted import OK, Manual, Script, ScriptedUpstream, read_request
+from tests.proxy.integration.scripted import OK, Manual, Script, ScriptedUpstream, read_request, read_until
 from tests.waiting import until, writable
 
 GET = b"GET /a HTTP/1.1\r\nHost: case.example\r\n\r\n"
@@ -133,9 +133,7 @@ def test_early_answer_of_the_upstream_is_relayed(manual: Manual, start: Callable
 def self_answer(manual: Manual) -> socket.socket:
     """Read the head only, answer 413, close."""
     sock = manual.accept()
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += sock.recv(1024)
+    read_until(sock, b"\r\n\r\n")
     sock.sendall(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 4\r\n\r\nmuch")
     sock.shutdown(socket.SHUT_WR)
     return sock

@@ -3,20 +3,19 @@
 import base64
 import contextlib
 import hashlib
-import os
 import socket
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import websocket
 from hyperframe.frame import DataFrame, HeadersFrame
 
 from tests.ports import ports
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
-from tests.proxy.integration.exchange import PATIENCE, Client
+from tests.proxy.integration.conversation import converse
+from tests.proxy.integration.exchange import Client
 from tests.proxy.integration.h2.raw import CONNECT, Raw
 from tests.proxy.integration.h2_upstream import Http2Upstream
 from tests.waiting import until
@@ -144,7 +143,7 @@ def test_two_gateways_speak_http_2_for_a_websocket(start: Callable[..., Gateway]
     with contextlib.closing(upstreams.application("uvicorn", tmp_path)) as application:
         second = start(application.address, "--h2c", "on")
         first = start(f"h2c://127.0.0.1:{second.port}")
-        converse(first)
+        converse(first.port)
 
 
 @pytest.mark.component("hypercorn")
@@ -152,19 +151,4 @@ def test_hypercorn_takes_websockets_over_http_2(start: Callable[..., Gateway], t
     (port,) = ports(1)
     command = [sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", f"{upstreams.APPLICATIONS}:asgi"]
     with contextlib.closing(upstreams.Upstream(command, tmp_path / "hypercorn.log", port)):
-        converse(start(f"h2c://127.0.0.1:{port}"))
-
-
-def converse(gateway: Gateway) -> None:
-    """Texts and long messages both ways, and the end that the application gives."""
-    connection = websocket.create_connection(f"ws://127.0.0.1:{gateway.port}/ws", timeout=PATIENCE)
-    for message in ("hello", "ü" * 1000, "x" * 300_000):
-        connection.send(message)
-        assert connection.recv() == message
-    payload = os.urandom(1_000_000)
-    connection.send_binary(payload)
-    assert connection.recv() == payload
-    connection.send("bye")
-    opcode, reason = connection.recv_data(control_frame=True)
-    assert (opcode, int.from_bytes(reason[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1000)
-    connection.shutdown()
+        converse(start(f"h2c://127.0.0.1:{port}").port)

@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -15,13 +14,13 @@ import pytest
 import websocket
 from h2.errors import ErrorCodes
 from hyperframe.frame import HeadersFrame, RstStreamFrame, SettingsFrame
-from websockets.sync.server import ServerConnection, serve
 
 from proxy.limits.leases import LEASE
 from tests.proxy.gateway import Gateway, children
 from tests.proxy.integration.h2.raw import CONNECT, Raw
 from tests.proxy.integration.test_shared_limits import PASSWORD, SHARED, started, state
 from tests.proxy.redis_server import RedisServer
+from tests.proxy.websocket_echo import websocket_echo
 from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.component("redis")
@@ -42,16 +41,8 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[str]:
-    def answer(connection: ServerConnection) -> None:
-        for message in connection:
-            connection.send(message)
-
-    with serve(answer, "127.0.0.1", 0) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
-        server.shutdown()
-        thread.join(PATIENCE)
+    with websocket_echo() as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

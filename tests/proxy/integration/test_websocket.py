@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import websocket
 import websockets
 
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
+from tests.proxy.integration.conversation import converse
 from tests.proxy.integration.exchange import PATIENCE, Client
+from tests.proxy.integration.scripted import read_until
 from tests.waiting import until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -43,20 +44,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 @pytest.mark.component("uvicorn")
 def test_websocket_client(echo: Gateway) -> None:
-    connection = websocket.create_connection(f"ws://127.0.0.1:{echo.port}/ws", timeout=PATIENCE)
-    for message in ("hello", "ü" * 1000, "x" * 300_000):
-        connection.send(message)
-        assert connection.recv() == message
-    payload = os.urandom(1_000_000)
-    connection.send_binary(payload)
-    assert connection.recv() == payload
-    connection.ping()
-    connection.send("bye")
-    opcode, reason = connection.recv_data(control_frame=True)
-    while opcode == websocket.ABNF.OPCODE_PONG:
-        opcode, reason = connection.recv_data(control_frame=True)
-    assert (opcode, int.from_bytes(reason[:2], "big")) == (websocket.ABNF.OPCODE_CLOSE, 1000)
-    connection.shutdown()
+    converse(echo.port)
 
 
 @pytest.mark.component("uvicorn")
@@ -92,9 +80,7 @@ class Raw:
         """Take the handshake and answer it; the connection, and the bytes that came behind the head."""
         sock, _ = self.listener.accept()
         sock.settimeout(PATIENCE)
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += sock.recv(65536)
+        head = read_until(sock, b"\r\n\r\n")
         assert b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" in head
         sock.sendall(reply)
         return sock, head.partition(b"\r\n\r\n")[2]

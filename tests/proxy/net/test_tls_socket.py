@@ -114,15 +114,21 @@ def test_a_handshake_may_come_in_any_pieces(contexts: Contexts, most: int) -> No
     end(near, client)
 
 
+def answered(server: ssl.SSLContext, client: ssl.SSLContext) -> tuple[TlsSocket, Client]:
+    """Both ends when the server's first flight is with the client."""
+    near, far = pair(server, client)
+    with pytest.raises(ssl.SSLWantReadError):
+        far.tls.do_handshake()
+    far.push()
+    assert not near.shake_hands()
+    far.pull()
+    return near, far
+
+
 def test_request_with_the_last_handshake_record_is_buffered(contexts: Contexts) -> None:
     if contexts[1].maximum_version != ssl.TLSVersion.TLSv1_3:
         pytest.skip("the server speaks last in TLS 1.2")
-    near, client = pair(*contexts)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.tls.do_handshake()
-    client.push()
-    assert not near.shake_hands()
-    client.pull()
+    near, client = answered(*contexts)
     client.tls.do_handshake()
     client.write(b"request")
     client.push()
@@ -291,12 +297,7 @@ def test_failed_handshake_raises_and_sends_an_alert(contexts: Contexts) -> None:
 
 
 def test_handshake_completes_although_the_client_has_left(contexts: Contexts) -> None:
-    near, client = pair(*contexts)
-    with pytest.raises(ssl.SSLWantReadError):
-        client.tls.do_handshake()
-    client.push()
-    assert not near.shake_hands()
-    client.pull()
+    near, client = answered(*contexts)
     with contextlib.suppress(ssl.SSLWantReadError):
         client.tls.do_handshake()
     client.push()

@@ -1,9 +1,11 @@
 """One gateway that takes HTTP/2 without TLS, before one scripted upstream."""
 
+import ssl
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.scripted import ScriptedUpstream
 
@@ -42,6 +44,14 @@ def impatient(origin: ScriptedUpstream, tmp_path_factory: pytest.TempPathFactory
     yield running
     running.close()
     assert "Traceback" not in running.log, running.log
+
+
+@pytest.fixture
+def trust(authority: Authority) -> ssl.SSLContext:
+    """That of a client which speaks nothing but HTTP/2."""
+    context = authority.trust()
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, PingFrame, RstStrea
 
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration.h2.raw import GET, POST, Raw
-from tests.proxy.integration.scripted import Manual, ScriptedUpstream
+from tests.proxy.integration.scripted import Manual, ScriptedUpstream, read_until
 from tests.waiting import until
 
 Sends = Callable[[Raw], list[Frame]]
@@ -106,9 +106,7 @@ def test_connection_with_half_a_request_is_not_reused(start: Start, manual: Manu
         head, *rest = WRONG[name](client)
         client.send(head)
         first = manual.accept()
-        seen = first.recv(65536)
-        while b"\r\n\r\n" not in seen:
-            seen += first.recv(65536)
+        seen = read_until(first, b"\r\n\r\n")
         if answers == "before":
             first.sendall(b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno")
             assert client.fields(client.until(HeadersFrame))[":status"] == "404"

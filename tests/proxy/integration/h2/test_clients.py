@@ -14,6 +14,7 @@ from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content, read_events
 from tests.proxy.integration.exchange import PATIENCE
+from tests.proxy.integration.h2.programs import run
 from tests.proxy.integration.scripted import ScriptedUpstream
 from tests.waiting import until
 
@@ -28,14 +29,6 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> object:
     running.close()
     behind.close()
     assert "Traceback" not in running.log, running.log
-
-
-def run(*command: str) -> str:
-    path = program(command[0])
-    assert path is not None
-    done = subprocess.run([path, *command[1:]], capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode("latin-1")
 
 
 @pytest.mark.component("curl")

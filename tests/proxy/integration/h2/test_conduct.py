@@ -21,7 +21,7 @@ from tests.proxy.gateway import Gateway
 from tests.proxy.integration.exchange import PATIENCE
 from tests.proxy.integration.h2.conftest import BODY_LIMIT
 from tests.proxy.integration.h2.raw import GET, POST, Raw
-from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream, read_request
+from tests.proxy.integration.scripted import Manual, Script, ScriptedUpstream, read_request, read_until
 from tests.waiting import until
 
 Start = Callable[..., Gateway]
@@ -282,13 +282,10 @@ def test_an_unbuffered_body_is_passed_on_while_it_comes(start: Start, manual: Ma
     with Raw(gateway.port) as client:
         client.send(client.open(1), DataFrame(1, data=b"first"))
         sock = manual.accept()
-        got = b""
-        while b"first" not in got:
-            got += sock.recv(65536)
+        got = read_until(sock, b"first")
         assert b"Transfer-Encoding: chunked" in got
         client.send(DataFrame(1, data=b"second", flags=["END_STREAM"]))
-        while b"0\r\n\r\n" not in got:
-            got += sock.recv(65536)
+        got = read_until(sock, b"0\r\n\r\n", got)
         assert got.endswith(b"6\r\nsecond\r\n0\r\n\r\n")
         sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
         assert client.response(1)[1] == b"ok"
@@ -299,9 +296,7 @@ def test_unwanted_unbuffered_body_is_stopped(start: Start, manual: Manual) -> No
     with Raw(gateway.port) as client:
         client.send(client.open(1), DataFrame(1, data=b"first"))
         sock = manual.accept()
-        got = b""
-        while b"first" not in got:
-            got += sock.recv(65536)
+        read_until(sock, b"first")
         sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
         assert client.response(1)[0][":status"] == "403"
         reset = client.until(RstStreamFrame)

@@ -9,7 +9,7 @@ from hyperframe.frame import DataFrame, HeadersFrame, RstStreamFrame, WindowUpda
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration.duplex import Echo
 from tests.proxy.integration.h2.raw import Raw
-from tests.proxy.integration.scripted import Manual, read_request
+from tests.proxy.integration.scripted import Manual, read_request, read_until
 from tests.waiting import until
 
 Start = Callable[..., Gateway]
@@ -71,9 +71,7 @@ def test_a_stream_that_its_client_resets_meanwhile_ends_alone(start: Start, manu
     with Raw(gateway.port) as client:
         client.send(client.open(1), DataFrame(1, data=b"first"))
         sock = manual.accept()
-        got = b""
-        while b"first" not in got:
-            got += sock.recv(65536)
+        read_until(sock, b"first")
         sock.sendall(CHUNKED + b"2\r\nok\r\n")
         assert client.until(DataFrame).data == b"ok"
         client.send(RstStreamFrame(1, error_code=8))
@@ -88,9 +86,7 @@ def test_response_of_any_length_reaches_a_refused_client(start: Start, manual: M
     with Raw(gateway.port) as client:
         client.send(client.open(1), client.widen(0, 1 << 21), client.widen(1, 1 << 21), DataFrame(1, data=b"first"))
         sock = manual.accept()
-        got = b""
-        while b"first" not in got:
-            got += sock.recv(65536)
+        read_until(sock, b"first")
         sock.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n" % len(page))
         assert client.fields(client.until(HeadersFrame))[":status"] == "403"
         client.send(*(DataFrame(1, data=bytes(PIECE)) for _ in range(10)))

@@ -34,13 +34,6 @@ def secure(
     assert "Traceback" not in running.log, running.log
 
 
-@pytest.fixture
-def trust(authority: Authority) -> ssl.SSLContext:
-    context = authority.trust()
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
 def introduced(secure: Gateway, trust: ssl.SSLContext, client: str) -> Raw:
     """A connection that a balancer makes for `client`."""
     raw = Raw(secure.port, greet=False)

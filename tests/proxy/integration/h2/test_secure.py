@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,17 +19,13 @@ from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway, serve
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.applications import content
+from tests.proxy.integration.h2.programs import run
 from tests.proxy.integration.h2.raw import Raw
 from tests.proxy.integration.h2.test_websocket import Socket
 from tests.waiting import until
 
 NAME = "127.0.0.1"
 pytestmark = pytest.mark.component("uvicorn")
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="module")
@@ -47,23 +42,8 @@ def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         assert "Traceback" not in running.log, running.log
 
 
-@pytest.fixture
-def trust(authority: Authority) -> ssl.SSLContext:
-    context = authority.trust()
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
 def url(gateway: Gateway, path: str) -> str:
     return f"https://{NAME}:{gateway.port}{path}"
-
-
-def run(*command: str) -> str:
-    path = program(command[0])
-    assert path is not None
-    done = subprocess.run([path, *command[1:]], capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.decode("latin-1")
 
 
 @pytest.mark.component("curl")

@@ -19,7 +19,7 @@ from wsproto.events import BytesMessage, CloseConnection, Message, TextMessage
 from tests.proxy.gateway import Gateway
 from tests.proxy.integration import upstreams
 from tests.proxy.integration.h2.raw import CONNECT, GET, Raw
-from tests.proxy.integration.scripted import Manual
+from tests.proxy.integration.scripted import Manual, read_until
 
 Start = Callable[..., Gateway]
 
@@ -61,9 +61,7 @@ class Socket:
 
 def switch(sock: socket.socket) -> bytes:
     """Take an upgrade as a server; its request."""
-    request = b""
-    while b"\r\n\r\n" not in request:
-        request += sock.recv(65536)
+    request = read_until(sock, b"\r\n\r\n")
     key = re.search(rb"(?i)sec-websocket-key: (\S+)", request)
     assert key is not None, request
     accept = base64.b64encode(hashlib.sha1(key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
