@@ -8,12 +8,10 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,7 @@ import requests
 import websocket
 
 from tests.aragora.storage.databases import postgresql, postgresql_template
-from tests.conftest import program
+from tests.aragora.storage.redis_server import RedisServer
 from tests.deployment.processes import GUNICORN, Running, gateway, get, ports
 from tests.waiting import PATIENCE, until
 
@@ -169,19 +167,6 @@ def whole(watchers: list[Watcher], log: list[Event]) -> None:
         assert [compared(event) for event in watcher.seen] == [compared(event) for event in log]
 
 
-@contextmanager
-def redis(directory: Path) -> Iterator[str]:
-    """A Redis on a unix socket; its URL."""
-    path = directory / "redis.sock"
-    command = [program("redis-server") or "", "--port", "0", "--unixsocket", str(path), "--save", ""]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=directory) as process:
-        try:
-            until(path.exists, "Redis' socket")
-            yield f"unix://{path}"
-        finally:
-            process.kill()
-
-
 @pytest.fixture(
     params=[
         "sqlite",
@@ -195,8 +180,12 @@ def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str,
         return
     server = request.getfixturevalue("postgresql")
     template = request.getfixturevalue("postgresql_template")
-    with redis(tmp_path) as url:
-        yield {"DATABASE_URL": server.new_database(template), "ARAGORA_REDIS_URL": url}
+    redis = RedisServer(tmp_path)
+    redis.start()
+    try:
+        yield {"DATABASE_URL": server.new_database(template), "ARAGORA_REDIS_URL": redis.url}
+    finally:
+        redis.kill()
 
 
 @pytest.mark.drill

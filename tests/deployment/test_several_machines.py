@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from tests.aragora.storage.databases import PostgreSQL, postgresql, postgresql_template
+from tests.aragora.storage.redis_server import RedisServer
 from tests.conftest import program
 from tests.deployment.processes import CHECKOUT, gateway, get, ports
 from tests.deployment.test_kill_drills import Application, Watcher, asked, stored, whole
@@ -25,32 +26,10 @@ __all__ = ["postgresql", "postgresql_template"]
 DEBATES = 3
 
 
-class Redis:
-    """A server on a unix socket that may be killed and started again there."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.path = directory / "redis.sock"
-        self.url = f"unix://{self.path}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [program("redis-server") or "", "--port", "0", "--unixsocket", str(self.path), "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.directory)
-        until(self.path.exists, "Redis' socket")
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-            self.path.unlink(missing_ok=True)
-
-
 class Machines:
     """Two of them, and what they share."""
 
-    def __init__(self, url: str, redis: Redis, applications: list[Application], fronts: list[int]) -> None:
+    def __init__(self, url: str, redis: RedisServer, applications: list[Application], fronts: list[int]) -> None:
         self.url = url
         self.redis = redis
         self.applications = applications
@@ -104,7 +83,7 @@ class Machines:
 @pytest.fixture
 def machines(tmp_path: Path, postgresql: PostgreSQL, postgresql_template: str) -> Iterator[Machines]:
     url = postgresql.new_database(postgresql_template)
-    redis = Redis(tmp_path)
+    redis = RedisServer(tmp_path)
     with ExitStack() as stack:
         stack.callback(redis.kill)
         redis.start()

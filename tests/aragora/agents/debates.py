@@ -1,5 +1,7 @@
 """Whole debates between demo agents, in memory and without a clock."""
 
+from collections.abc import Iterator
+
 from aragora.agents import build
 from aragora.debate import engine
 from aragora.debate.events import Event, EventType
@@ -17,8 +19,14 @@ def agents(number: int = 3) -> tuple[AgentSpec, ...]:
 
 def debate(question: str = QUESTION, participants: tuple[AgentSpec, ...] = (), **rules: object) -> list[Event]:
     """The log of a whole debate."""
-    spec = DebateSpec(question, participants or agents(), **rules)
     history: list[Event] = []
+    for _ in course(DebateSpec(question, participants or agents(), **rules), history):
+        pass
+    return history
+
+
+def course(spec: DebateSpec, history: list[Event]) -> Iterator[Question]:
+    """Every question of a debate before it is answered; the history grows meanwhile."""
 
     def append(drafts: tuple) -> None:
         for draft in drafts:
@@ -29,8 +37,9 @@ def debate(question: str = QUESTION, participants: tuple[AgentSpec, ...] = (), *
         plan = engine.plan(spec, history, float(len(history)))
         append(plan.drafts)
         if plan.finished:
-            return history
+            return
         for question in plan.questions:
+            yield question
             reply = build(question.agent, OFFLINE).ask(question, lambda text: None, FOREVER)
             append(engine.record(question, reply))
 

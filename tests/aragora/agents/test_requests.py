@@ -10,11 +10,10 @@ from typing import Any
 import jsonschema
 import pytest
 
-from aragora.agents import Agent, build
-from aragora.debate import engine
-from aragora.debate.events import Event
+from aragora.agents import Agent
 from aragora.debate.questions import Question
 from aragora.debate.spec import AgentSpec, ConsensusMode, DebateSpec
+from tests.aragora.agents.debates import course
 from tests.aragora.agents.provider import Anthropic, Api, OpenAI, answers, provider, status
 
 Make = Callable[..., Agent]
@@ -32,22 +31,7 @@ def questions(**rules: Any) -> Iterator[Question]:
         AgentSpec(f"demo-{number}", "demo", role=role) for number, role in enumerate((None, "sceptic", None))
     )
     spec = DebateSpec("Should we adopt event sourcing?", agents, rounds=2, context="We have one team.", **rules)
-    history: list[Event] = []
-
-    def append(drafts: tuple) -> None:
-        for draft in drafts:
-            seq = len(history) + 1
-            history.append(Event(seq, draft.type, float(seq), draft.round, draft.agent, draft.data))
-
-    while True:
-        plan = engine.plan(spec, history, float(len(history)))
-        append(plan.drafts)
-        if plan.finished:
-            return
-        for question in plan.questions:
-            yield question
-            reply = build(question.agent, {"ARAGORA_DEMO_DELAY": "0"}).ask(question, lambda text: None, 1e12)
-            append(engine.record(question, reply))
+    yield from course(spec, [])
 
 
 RULES = [

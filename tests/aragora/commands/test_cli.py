@@ -47,6 +47,19 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def production(environ: dict[str, str], tmp_path: Path) -> dict[str, str]:
+    """An environment that keeps the rules of production."""
+    return environ | {
+        "ARAGORA_ENV": "production",
+        "ARAGORA_API_TOKEN": "a-token-that-is-long-enough",
+        "ARAGORA_DATA_DIR": str(tmp_path),
+        "ARAGORA_BIND": "127.0.0.1:0",
+        "ARAGORA_WS_BIND": "127.0.0.1:0",
+        "ARAGORA_WORKER_CONNECTIONS": "10",
+    }
+
+
 def answers(url: str) -> bool:
     try:
         urllib.request.urlopen(url, timeout=5).close()
@@ -223,18 +236,9 @@ def test_doctor_knows_the_running_server(server: dict[str, str]) -> None:
     assert "sound, journal mode wal" in out
 
 
-def test_doctor_demands_the_rules_of_production(environ: dict[str, str], tmp_path: Path) -> None:
-    good = environ | {
-        "ARAGORA_ENV": "production",
-        "ARAGORA_API_TOKEN": "a-token-that-is-long-enough",
-        "ARAGORA_DATA_DIR": str(tmp_path),
-        "ARAGORA_BIND": "127.0.0.1:0",
-        "ARAGORA_WS_BIND": "127.0.0.1:0",
-        "ARAGORA_WORKER_CONNECTIONS": "10",
-    }
-
+def test_doctor_demands_the_rules_of_production(production: dict[str, str], tmp_path: Path) -> None:
     def findings(**changed: str) -> dict[tuple[str, str], str]:
-        found = doctor.examine(good | changed, production=True)
+        found = doctor.examine(production | changed, production=True)
         return {(finding.name, finding.state): finding.detail for finding in found}
 
     found = findings()
@@ -242,8 +246,8 @@ def test_doctor_demands_the_rules_of_production(environ: dict[str, str], tmp_pat
     assert found["audit log", "ok"] == "standard output"
     assert found["backup", "warning"] == "none was made here"
     assert "127.0.0.1" in found["gateway", "ok"]
-    aragora(good, "migrate")
-    aragora(good, "backup", str(tmp_path / "copy.db"))
+    aragora(production, "migrate")
+    aragora(production, "backup", str(tmp_path / "copy.db"))
     assert str(tmp_path / "copy.db") in findings()["backup", "ok"]
 
     bad = {
@@ -271,20 +275,12 @@ def test_doctor_knows_that_this_machine_is_on_the_internet(environ: dict[str, st
     assert "ARAGORA_BIND=0.0.0.0:8080 is open to the internet at 8.8.4.4" in done.stdout, done.stderr
 
 
-def test_doctor_has_the_gateway_examine_its_file(environ: dict[str, str], tmp_path: Path) -> None:
+def test_doctor_has_the_gateway_examine_its_file(production: dict[str, str], tmp_path: Path) -> None:
     file = tmp_path / "proxy.toml"
 
     def findings(text: str, code: int) -> str:
         file.write_text(text)
-        mine = environ | {
-            "ARAGORA_ENV": "production",
-            "ARAGORA_API_TOKEN": "a-token-that-is-long-enough",
-            "ARAGORA_DATA_DIR": str(tmp_path),
-            "ARAGORA_BIND": "127.0.0.1:0",
-            "ARAGORA_WS_BIND": "127.0.0.1:0",
-            "ARAGORA_WORKER_CONNECTIONS": "10",
-        }
-        return aragora(mine, "doctor", "--production", "--gateway", str(file), code=code).stdout
+        return aragora(production, "doctor", "--production", "--gateway", str(file), code=code).stdout
 
     good = 'upstream = "127.0.0.1:8080"\n'
     bad = findings(good + 'bind = "0.0.0.0:8000"\naccess_log = "off"\n', code=1)

@@ -101,6 +101,16 @@ class Page:
         self.call("Page.navigate", url=address)
         self.wait("document.readyState === 'complete'")
 
+    def desktop(self, address: str, ready: str = "true") -> "Page":
+        """Open an address anew on a desktop, with the keyboard in it, until it is `ready`; the console is empty."""
+        self.look(1280, 900)
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
+        self.go("about:blank")
+        self.go(address)
+        self.wait(ready)
+        self.console.clear()
+        return self
+
     def look(self, width: int, height: int, *, dark: bool = False, still: bool = False) -> None:
         """Take the size and colours of a device; `still`: its user wants no animations."""
         self.call(

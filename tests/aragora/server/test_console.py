@@ -40,12 +40,7 @@ def front(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def page(chromium: Page, front: str) -> Page:
     """The console, freshly opened on a desktop."""
-    chromium.look(1280, 900)
-    chromium.go("about:blank")
-    chromium.go(f"{front}/")
-    chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
-    chromium.console.clear()
-    return chromium
+    return chromium.desktop(f"{front}/", "document.querySelectorAll('#agent-list li').length > 0")
 
 
 def ask(page: Page, question: str) -> str:

@@ -24,13 +24,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The form."""
-    chromium.look(1280, 900)
-    chromium.call("Emulation.setFocusEmulationEnabled", enabled=True)
-    chromium.go("about:blank")
-    chromium.go(f"{served.base}/")
-    chromium.wait("document.querySelectorAll('#agent-list li').length === 2")
-    chromium.console.clear()
-    return chromium
+    return chromium.desktop(f"{served.base}/", "document.querySelectorAll('#agent-list li').length === 2")
 
 
 def press(page: Page, words: str) -> None:

@@ -34,13 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The console on a desktop."""
-    chromium.look(1280, 900)
-    chromium.call("Emulation.setFocusEmulationEnabled", enabled=True)
-    chromium.go("about:blank")
-    chromium.go(f"{served.base}/")
-    chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
-    chromium.console.clear()
-    return chromium
+    return chromium.desktop(f"{served.base}/", "document.querySelectorAll('#agent-list li').length > 0")
 
 
 def opened(page: Page, debate_id: str) -> None:

@@ -41,11 +41,7 @@ def served(models: council.Provider, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The console on a desktop."""
-    chromium.look(1280, 900)
-    chromium.go("about:blank")
-    chromium.go(f"{served.base}/")
-    chromium.console.clear()
-    return chromium
+    return chromium.desktop(f"{served.base}/")
 
 
 def debated(served: Server, *models: str, **more: Any) -> dict[str, Any]:
@@ -79,7 +75,6 @@ def test_markdown_is_laid_out(page: Page, served: Server) -> None:
 def test_code_is_copied(page: Page, served: Server) -> None:
     opened(page, debated(served, "markdown", "markdown"))
     page.call("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
-    page.call("Emulation.setFocusEmulationEnabled", enabled=True)
     page.evaluate("document.querySelector('.agent figure.code button').click()")
     page.wait("document.querySelector('.agent figure.code button').textContent === 'Copied'")
     assert page.evaluate("navigator.clipboard.readText()").startswith("CREATE TABLE outbox (\n")

@@ -1,7 +1,5 @@
 """Redis between processes, and life without it."""
 
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,57 +8,29 @@ import pytest
 from aragora.settings import load
 from aragora.storage import ChangeFeed, Piece, Store
 from tests.aragora.storage.debates import append, message, spec
-from tests.conftest import program
+from tests.aragora.storage.redis_server import RedisServer
 from tests.waiting import until
 
 pytestmark = pytest.mark.component("redis")
 SOON = 15.0
 
 
-class Redis:
-    """A Redis server on a unix socket of its own."""
-
-    def __init__(self, directory: Path) -> None:
-        self.path = directory / "redis.sock"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [program("redis-server"), "--port", "0", "--unixsocket", str(self.path), "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.path.parent)
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(str(self.path))
-            except OSError:
-                return False
-            return True
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
-            self.path.unlink(missing_ok=True)
-
-
 @pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    server = Redis(tmp_path)
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
     server.start()
     yield server
     server.kill()
 
 
 @pytest.fixture
-def processes(redis: Redis, tmp_path: Path) -> Iterator[list[tuple[Store, ChangeFeed]]]:
+def processes(redis: RedisServer, tmp_path: Path) -> Iterator[list[tuple[Store, ChangeFeed]]]:
     """The parts of two processes on one store that share no data directory."""
     parts = []
     for machine in ("one", "other"):
         # Directories of their own: what crosses is not carried by the processes of one machine.
         (tmp_path / machine).mkdir()
-        environ = {"ARAGORA_DATA_DIR": str(tmp_path / machine), "ARAGORA_REDIS_URL": f"unix://{redis.path}"}
+        environ = {"ARAGORA_DATA_DIR": str(tmp_path / machine), "ARAGORA_REDIS_URL": redis.url}
         settings = load(environ | {"DATABASE_URL": f"sqlite:///{tmp_path}/aragora.db"})
         store = Store.open(settings)
         feed = ChangeFeed(store, settings)
@@ -110,7 +80,9 @@ def test_work_wakes_the_other_runner(processes: list[tuple[Store, ChangeFeed]]) 
     until(lambda: bool(woken))
 
 
-def test_without_redis_polling_takes_over_and_back(redis: Redis, processes: list[tuple[Store, ChangeFeed]]) -> None:
+def test_without_redis_polling_takes_over_and_back(
+    redis: RedisServer, processes: list[tuple[Store, ChangeFeed]]
+) -> None:
     (here, publisher), (_, receiver) = processes
     record = here.create(spec())
     with receiver.subscribe(record.id, words=True) as watch:
