@@ -15,6 +15,7 @@ import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import requests
@@ -36,7 +37,6 @@ class Load:
         self.fields = {"Authorization": f"Bearer {token}"} if token else {}
         self.stopping = threading.Event()
         self.seen: Counter[str] = Counter()
-        self.following = 0  # watchers with a connection
         self.lost: list[str] = []
         self.lock = threading.Lock()
 
@@ -112,17 +112,29 @@ class Load:
                 channel.shutdown()
         self.count("watched")
 
+    def stay(self) -> None:
+        """A connection that watches nothing, and comes again when it is told to: there is one whatever else goes on."""
+        while not self.stopping.is_set():
+            try:
+                channel = self.connect()
+            except (OSError, websocket.WebSocketException) as error:
+                self.count("stays", repr(error))
+                return
+            self.count("stays")
+            channel.settimeout(0.5)
+            try:
+                while not self.stopping.is_set():
+                    with suppress(websocket.WebSocketTimeoutException):
+                        self.follow(channel, 0)
+                        break
+            except (OSError, websocket.WebSocketException, ValueError) as error:
+                self.count("stays", f"while nothing is watched: {error!r}")
+                return
+            finally:
+                channel.shutdown()
+
     def follow(self, channel: websocket.WebSocket, last: int) -> tuple[int, bool]:
         """The last number of one connection, and whether the debate has ended. Raises ValueError at a gap."""
-        with self.lock:
-            self.following += 1
-        try:
-            return self.read_events(channel, last)
-        finally:
-            with self.lock:
-                self.following -= 1
-
-    def read_events(self, channel: websocket.WebSocket, last: int) -> tuple[int, bool]:
         while True:
             kind, content = channel.recv_data()
             if kind == websocket.ABNF.OPCODE_CLOSE:
@@ -157,11 +169,10 @@ def main(base: str, token: str = "") -> int:
     """0 when nothing was lost."""
     urllib3.disable_warnings()
     load = Load(base, token)
-    work = [lambda: load.read(True), lambda: load.read(False), load.wait, *[load.debate] * 3]
+    work = [lambda: load.read(True), lambda: load.read(False), load.wait, load.stay, *[load.debate] * 3]
     with ThreadPoolExecutor(len(work)) as threads:
         running = [threads.submit(one) for one in work]
-        # Whatever is done to the servers next is to find a watcher connected.
-        while not (load.following and all(load.seen[kind] for kind in ("kept", "new", "waits", "watched"))):
+        while not all(load.seen[kind] for kind in ("kept", "new", "waits", "watched", "stays")):
             if any(one.done() for one in running) or load.lost:
                 break
             time.sleep(0.05)  # several threads count, and this program has nothing of the tests to wait with

@@ -79,6 +79,9 @@ def test_response(case: cases.ResponseCase, way: str, gateway: Gateway, scripted
         if not case.complete or not case.client_open:
             assert client.at_end()
         else:
+            used = scripted.received[-1].connection
+            if not case.reused and not case.rests:  # or what still comes on it is taken for the next response
+                until(lambda: used not in scripted.open, "the upstream's connection ends")
             scripted.expect(Script())
             client.send(NEXT)
             assert client.final().status == 200

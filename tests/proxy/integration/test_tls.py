@@ -1,5 +1,6 @@
 """HTTP/1.1 and WebSockets over TLS, through a whole gateway."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -8,13 +9,12 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-import websocket
+from websockets.asyncio.client import connect as connect_websocket
 
 from tests.proxy.authority import Authority
 from tests.proxy.gateway import Gateway
@@ -120,16 +120,22 @@ def test_a_slow_reader_gets_everything(gateway: Gateway, trust: ssl.SSLContext) 
 
 
 def test_websockets_both_ways(gateway: Gateway, trust: ssl.SSLContext) -> None:
-    connection = websocket.create_connection(f"wss://{NAME}/ws", timeout=20, socket=connect(gateway, trust, NAME))
-    for message in ("hello", "ü" * 1000, "x" * 300_000):
-        connection.send(message)
-        assert connection.recv() == message
-    payload = os.urandom(1_000_000)
-    sender = threading.Thread(target=connection.send_binary, args=(payload,))
-    sender.start()
-    assert connection.recv() == payload
-    sender.join()
-    connection.shutdown()
+    """By a client of one thread: OpenSSL allows no second one to send on a connection that is being read."""
+    messages = "hello", "ü" * 1000, "x" * 300_000, os.urandom(1_000_000)
+
+    async def echoed() -> list[str | bytes]:
+        where = {"host": "127.0.0.1", "port": gateway.port}
+        async with connect_websocket(f"wss://{NAME}/ws", ssl=trust, max_size=None, proxy=None, **where) as connection:
+            one_by_one = []
+            for message in messages[:3]:
+                await connection.send(message)
+                one_by_one.append(await connection.recv())
+            sending = asyncio.create_task(connection.send(messages[3]))
+            one_by_one.append(await connection.recv())
+            await sending
+            return one_by_one
+
+    assert asyncio.run(echoed()) == list(messages)
 
 
 def test_a_tunnel_sees_an_end_that_comes_behind_data(gateway: Gateway, trust: ssl.SSLContext) -> None:
