@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from json import loads
 from typing import Any
 from urllib.parse import quote, urlsplit
+from uuid import uuid4
 
 import requests
 from urllib3.exceptions import HTTPError
@@ -31,6 +32,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 MAX_ANSWER = 64 << 20  # bytes
 READ = 65_536
 FINAL = "debate_end"
+_IDEMPOTENT = {"GET", "PUT", "DELETE"}
+_KEY = "Idempotency-Key"
 
 
 class Refused(AragoraError):  # noqa: N818 - named for what happened, as aragora.errors names its own
@@ -85,11 +88,11 @@ class Client:
 
     def create(self, body: Row) -> Row:
         """Begin a debate; its `debate_id` is in the answer."""
-        return self._json("POST", "/api/debates", json=body)
+        return self._json("POST", "/api/debates", json=body, headers=_key())
 
     def descend(self, debate_id: str, relation: str, body: Row) -> Row:
         """Begin a debate that comes of another: `follow-up`, `fork` or `ask-again`."""
-        return self._json("POST", f"{_address(debate_id)}/{_quoted(relation)}", json=body)
+        return self._json("POST", f"{_address(debate_id)}/{_quoted(relation)}", json=body, headers=_key())
 
     def estimate(self, body: Row) -> Row:
         """What a debate would take."""
@@ -242,9 +245,14 @@ class Client:
 
     def _send(self, method: str, path: str, **given: Any) -> requests.Response:
         try:
-            return self._session.request(
-                method, self.url + path, allow_redirects=False, stream=True, **{"timeout": TIMEOUT, **given}
-            )
+            try:
+                return self._try(method, path, **given)
+            except requests.ConnectionError:
+                # A server may close a kept connection as a request comes; one that may be done twice is sent again
+                # (RFC 9110 section 9.2.2).
+                if method not in _IDEMPOTENT and _KEY not in given.get("headers", {}):
+                    raise
+                return self._try(method, path, **given)
         except requests.ConnectionError:
             raise Unreachable(
                 f"no server answers at {self.url}: start one with scripts/up or aragora start, "
@@ -252,6 +260,12 @@ class Client:
             ) from None
         except requests.RequestException as error:
             raise Unreachable(f"{self.url}: {error}") from None
+
+    def _try(self, method: str, path: str, **given: Any) -> requests.Response:
+        """Send once; raises `requests.RequestException`."""
+        return self._session.request(
+            method, self.url + path, allow_redirects=False, stream=True, **{"timeout": TIMEOUT, **given}
+        )
 
 
 def _messages(response: requests.Response) -> Iterator[Row]:
@@ -264,6 +278,11 @@ def _messages(response: requests.Response) -> Iterator[Row]:
                     yield message
         except (HTTPError, OSError, ValueError, sse.TooLong) as error:
             raise Unreachable(f"the stream broke off: {error}") from None
+
+
+def _key() -> dict[str, str]:
+    """By which the server knows a request that is sent again."""
+    return {_KEY: uuid4().hex}
 
 
 def _quoted(part: str) -> str:

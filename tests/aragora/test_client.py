@@ -19,7 +19,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 @contextmanager
 def server(answer: Answer) -> Iterator[Client]:
-    """A client of a server whose every GET is answered by `answer`."""
+    """A client of a server whose every request is answered by `answer`, and which then closes unannounced."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -27,6 +27,8 @@ def server(answer: Answer) -> Iterator[Client]:
         def do_GET(self) -> None:
             self.close_connection = True
             answer(self)
+
+        do_POST = do_GET  # noqa: N815 - the library's names
 
         def log_message(self, *_: Any) -> None:
             pass
@@ -122,6 +124,30 @@ def test_a_busy_server_is_asked_again() -> None:
     with server(answer) as there:
         assert [message["seq"] for message in there.watch(ID)] == [1]
     assert len(asked) == 2
+
+
+def test_a_kept_connection_that_the_server_closes_is_made_anew() -> None:
+    """However late its end comes: here the server takes every other request and answers nothing."""
+    keys: list[str | None] = []
+
+    def answer(request: BaseHTTPRequestHandler) -> None:
+        keys.append(request.headers["Idempotency-Key"])
+        request.rfile.read(int(request.headers["Content-Length"] or 0))
+        if len(keys) % 2 == 0:
+            body = json.dumps({"debate_id": ID}).encode()
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(body)))
+            request.end_headers()
+            request.wfile.write(body)
+
+    with server(answer) as there:
+        assert there.debate(ID) == {"debate_id": ID}
+        assert there.create({"question": "?"}) == {"debate_id": ID}
+        assert there.descend(ID, "fork", {}) == {"debate_id": ID}
+        assert keys[2] == keys[3] != keys[4] == keys[5]
+        with pytest.raises(Unreachable):
+            there.cancel(ID)
+        assert len(keys) == 7, "what may not be done twice is sent once"
 
 
 def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

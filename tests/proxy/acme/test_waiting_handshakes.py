@@ -35,6 +35,7 @@ class Waiting:
         self.outcomes: list[Outcome] = []
         self.clients: list[str] = []
         self.served: list[bool] = []
+        self.accepted = 0
         self.service = service
         service.may_answer.clear()
         admission = Admission(self._client, lambda: True, self.outcomes.append, lambda _obtained: None)
@@ -46,23 +47,27 @@ class Waiting:
         return client != "greedy"
 
     def request(self, name: str = NAME, client: str = "client") -> bool:
-        return self.orders.request(name, client, self.served.append)
+        accepted = self.orders.request(name, client, self.served.append)
+        self.accepted += accepted
+        return accepted
 
-    def release(self, count: int) -> None:
-        """The service says no; that many handshakes go on."""
+    def release(self) -> None:
+        """The service says no; the handshakes go on."""
         self.service.may_answer.set()
-        until(lambda: len(self.served) == count, "the handshakes go on", pause=gevent.sleep)
+        until(lambda: len(self.served) == self.accepted, "the handshakes go on", pause=gevent.sleep)
 
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> Iterator[Waiting]:
     with asked() as service:
-        yield Waiting(tmp_path, service)
+        made = Waiting(tmp_path, service)
+        yield made
+        made.release()
 
 
 def test_clients_of_a_name_wait_for_one_question(waiting: Waiting) -> None:
     assert [waiting.request() for _ in range(3)] == [True] * 3
-    waiting.release(3)
+    waiting.release()
     assert waiting.served == [False] * 3
     assert waiting.outcomes == [Outcome.DENIED] * 3
     assert waiting.service.questions == [NAME]
@@ -75,7 +80,8 @@ def test_handshakes_that_wait_are_bounded(waiting: Waiting, monkeypatch: pytest.
     monkeypatch.setattr(on_demand, "_MOST_WAITING", 3)
     assert [waiting.request() for _ in range(3)] == [True, True, False]
     assert [waiting.request("b.test"), waiting.request("b.test"), waiting.request("c.test")] == [True, False, False]
-    waiting.release(3)
+    waiting.release()
+    assert len(waiting.served) == 3
     assert waiting.outcomes.count(Outcome.BUSY) == 3
     assert waiting.request("c.test"), "there is room again"
 
