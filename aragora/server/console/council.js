@@ -134,7 +134,7 @@ export class Council {
     });
     const offered = el("datalist", { id: `models-${place}` });
     const model = bound(el("input", { list: offered.id, maxlength: 128, placeholder: t("its usual model"), autocomplete: "off", spellcheck: "false" }), "model");
-    model.addEventListener("focus", () => this.offer(seat.type, offered), { once: true });
+    model.addEventListener("focus", () => this.offer(seat.type, offered));
     return el(
       "div",
       { class: "fields" },
@@ -148,11 +148,13 @@ export class Council {
     );
   }
 
-  // What the provider has to choose from; it is asked when somebody wants to know.
+  // What the provider has to choose from; it is asked when somebody wants to know, and again if it had nothing.
   async offer(type, offered) {
+    if (offered.children.length) return;
     if (!this.offers.has(type)) this.offers.set(type, json("GET", `/api/agents/models?type=${encodeURIComponent(type)}`).catch(() => ({})));
     const found = await this.offers.get(type);
     const models = list(found.providers).flatMap((provider) => list(provider.models));
+    if (!models.length) this.offers.delete(type);
     offered.replaceChildren(...models.map((model) => el("option", { value: text(model.id) })));
   }
 }

@@ -58,6 +58,10 @@ def lighthouse(page: "Page", places: dict[str, tuple[str, str]]) -> dict[str, di
     return dict(json.loads(done.stdout))
 
 
+FORM = "document.querySelector('#ask-form:not([aria-busy]) #agent-list li') !== null"
+"""Until then the form is hidden, and nothing in it takes the focus."""
+
+
 class Page:
     """One page; every call waits for its answer."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.aragora.server.browser import Page
+from tests.aragora.server.browser import FORM, Page
 from tests.aragora.server.conftest import TOKENS
 from tests.aragora.server.servers import QUESTION, Server, running
 from tests.deployment.processes import gateway
@@ -40,7 +40,7 @@ def front(served: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture
 def page(chromium: Page, front: str) -> Page:
     """The console, freshly opened on a desktop."""
-    return chromium.desktop(f"{front}/", "document.querySelectorAll('#agent-list li').length > 0")
+    return chromium.desktop(f"{front}/", FORM)
 
 
 def ask(page: Page, question: str) -> str:
@@ -136,7 +136,7 @@ def test_a_wrong_question_is_explained_in_place(page: Page) -> None:
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_is_wider_than_a_phone(page: Page, served: Server, dark: bool, tmp_path: Path) -> None:
     page.look(320, 740, dark=dark)
-    page.wait("document.querySelectorAll('#agent-list li').length > 0")
+    page.wait(FORM)
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     page.screenshot(tmp_path / "ask.png")
     page.evaluate(f"location.hash = '#/d/{served.debate['id']}'")
@@ -156,7 +156,7 @@ def test_the_token_is_asked_for_and_kept(chromium: Page, tmp_path: Path) -> None
         chromium.type("second-token")
         chromium.press("Enter", 13)
         chromium.evaluate("document.getElementById('token-form').requestSubmit()")
-        chromium.wait("document.querySelectorAll('#agent-list li').length > 0")
+        chromium.wait(FORM)
         ask(chromium, QUESTION)
         chromium.wait(COMPLETED)
         assert chromium.evaluate("document.querySelectorAll('.agent .said').length") > 0

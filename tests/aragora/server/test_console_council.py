@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.aragora.server import council
-from tests.aragora.server.browser import Page
+from tests.aragora.server.browser import FORM, Page
 from tests.aragora.server.servers import Server, running
 
 pytestmark = pytest.mark.component("chromium")
@@ -24,7 +24,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The form."""
-    return chromium.desktop(f"{served.base}/", "document.querySelectorAll('#agent-list li').length === 2")
+    return chromium.desktop(f"{served.base}/", f"{FORM} && document.querySelectorAll('#agent-list li').length === 2")
 
 
 def press(page: Page, words: str) -> None:
@@ -71,6 +71,19 @@ def test_agents_are_chosen_in_the_page(page: Page, served: Server) -> None:
     ]
     assert (debate["participants"][0]["persona"], debate["participants"][0]["effort"]) == ("Careful.", "high")
     assert page.console == []
+
+
+def test_models_are_asked_for_again_where_none_came(page: Page) -> None:
+    page.evaluate(
+        "const fetched = window.fetch; window.asked = 0;"
+        "window.fetch = (path, given) => path.startsWith('/api/agents/models') && !window.asked++"
+        " ? Promise.reject(new TypeError('lost')) : fetched(path, given)"
+    )
+    fill(page, 0, "Model", "mark")
+    page.wait("window.asked === 1")
+    fill(page, 0, "Name", "Ann")
+    fill(page, 0, "Model", "markdown")
+    page.wait("document.querySelectorAll('#models-0 option').length === 8")
 
 
 @pytest.mark.parametrize(("name", "offices"), [("Three lenses", 0), ("Red team", 1), ("Two models and a judge", 1)])

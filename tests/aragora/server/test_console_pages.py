@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.aragora.server.browser import Page
+from tests.aragora.server.browser import FORM, Page
 from tests.aragora.server.servers import BIN, CHECKOUT, Server, running
 
 pytestmark = pytest.mark.component("chromium", "curl")
@@ -52,7 +52,7 @@ def test_a_lost_person_finds_the_console(page: Page, served: Server) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     assert [one for one in page.console if "404" not in one] == []
     page.evaluate("document.querySelector('main a.button').click()")
-    page.wait("location.pathname === '/' && document.querySelectorAll('#agent-list li').length > 0")
+    page.wait(f"location.pathname === '/' && {FORM}")
 
 
 def test_the_status_page_says_whether_the_service_is_ready(page: Page, served: Server) -> None:

@@ -10,7 +10,7 @@ import pytest
 from aragora.debate.events import Draft, EventType
 from aragora.settings import load
 from aragora.storage import Store
-from tests.aragora.server.browser import Page
+from tests.aragora.server.browser import FORM, Page
 from tests.aragora.server.servers import Server, running
 from tests.aragora.storage.debates import END, START, append, spec
 
@@ -34,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 def page(chromium: Page, served: Server) -> Page:
     """The console on a desktop."""
-    return chromium.desktop(f"{served.base}/", "document.querySelectorAll('#agent-list li').length > 0")
+    return chromium.desktop(f"{served.base}/", FORM)
 
 
 def opened(page: Page, debate_id: str) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.aragora.server import council
-from tests.aragora.server.browser import Page, browser, lighthouse, violations
+from tests.aragora.server.browser import FORM, Page, browser, lighthouse, violations
 from tests.aragora.server.servers import Server, running
 
 pytestmark = pytest.mark.component("chromium")
@@ -22,7 +22,7 @@ QUALITY = 60  # of the pictures, in percent
 MOST_WEIGHT = 150_000  # bytes of the console with a debate, as they are before compression
 MOST_SHIFT = 0.05  # cumulative layout shift
 READY = {
-    "form": "document.querySelectorAll('#agent-list li').length > 0",
+    "form": FORM,
     "debate": "document.querySelector('#debate:not([hidden]) #result:not([hidden])') !== null"
     " && document.getElementById('link-state').dataset.state === 'idle'",
     "shared": "document.querySelectorAll('article').length > 2",
@@ -58,7 +58,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, served: Server, debate: str) 
     """The console, opened when there is a debate already."""
     with browser(tmp_path_factory.mktemp("chromium")) as started:
         started.go(f"{served.base}/")
-        started.wait("document.querySelectorAll('#agent-list li').length > 0")
+        started.wait(FORM)
         yield started
 
 

@@ -139,7 +139,7 @@ def copies(_config_segment: object) -> int:
     """A descriptor of the same memory, however it was left open."""
     for file in Path("/proc/self/fd").iterdir():
         try:
-            if "memfd:aragora-proxy" in str(file.readlink()):
+            if str(file.readlink()).startswith("/memfd:aragora-proxy "):
                 return os.open(file, os.O_RDWR)
         except OSError:
             continue
