@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cache
 from typing import Any
 
-import gevent
 from gevent.pool import Pool
+from gevent.threadpool import ThreadPool
 from gevent.util import wrap_errors
 
 from proxy.acme.shared_store import SharedStore, StoreLost, synchronise
@@ -16,6 +17,8 @@ from proxy.net.certificate_set import is_address
 from proxy.settings import AcmeServer, Settings
 
 _AT_ONCE = 4
+_THREADS = 16
+"""Both schedules and what handshakes order make a few requests at once each."""
 _MOST_UNWRITTEN = 4096
 _HINT = " (the name must resolve to this machine, with port 80 leading to --bind-plain or port 443 to --bind)"
 
@@ -203,6 +206,13 @@ def _in_a_thread(task: Callable[..., None], *arguments: object) -> None:
 
     The exception is returned first: for one raised in the thread the hub would print a traceback.
     """
-    problem = gevent.get_hub().threadpool.apply(wrap_errors(Exception, task), arguments)
+    problem = _threads().apply(wrap_errors(Exception, task), arguments)
     if problem is not None:
         raise problem
+
+
+@cache
+def _threads() -> ThreadPool:
+    """Made in a worker, when it is needed first. An authority may take minutes to answer, and so it gets none of the
+    hub's threads, which resolve names."""
+    return ThreadPool(_THREADS)

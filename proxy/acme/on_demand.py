@@ -29,7 +29,7 @@ from proxy.acme.names import is_orderable
 from proxy.acme.permission import Answer, Permission
 from proxy.acme.refused_names import RefusedNames
 from proxy.acme.shared_store import StoreLost
-from proxy.net.certificate_set import KeyPair
+from proxy.net.certificate_set import KeyPair, Lifetime
 from proxy.net.tls_contexts import TlsContexts
 from proxy.settings import Settings
 
@@ -40,7 +40,7 @@ _LONGEST_ORDER = 300.0  # seconds, until another worker's is no longer waited fo
 _MOST_ORDERED = 64  # names at once
 _MOST_WAITING = 512  # handshakes
 _MOST_WAITING_FOR_ONE = 64
-_ORDERS_AT_ONCE = 4  # each takes a thread of the few that name resolution needs too
+_ORDERS_AT_ONCE = 4
 _LOOK = 30.0  # seconds between two looks at the file of a certificate that is served
 _POLL = 0.25  # seconds between two looks at what another worker orders
 _LOUD = 60.0  # seconds between two warnings
@@ -95,7 +95,7 @@ class OnDemand:
     ) -> None:
         self._most = settings.on_demand_names
         self._permission = permission
-        self.adopt(issuers)
+        self.adopt(settings, issuers)
         self._contexts = tls_contexts
         self._admission = admission
         self._log = log
@@ -107,10 +107,10 @@ class OnDemand:
         self._refused: RefusedNames[Outcome] = RefusedNames()
         self._warned = -_LOUD
 
-    def adopt(self, issuers: list[Issuer]) -> None:
-        """Ask these authorities from now on."""
+    def adopt(self, settings: Settings, issuers: list[Issuer]) -> None:
+        """Ask these authorities from now on; the domains of the settings are renewed as theirs."""
         self._issuers = issuers
-        self.names = DemandedNames(issuers, self._permission)
+        self.names = DemandedNames(issuers, self._permission, frozenset(settings.domain))
 
     def serves(self, name: str) -> bool:
         """Whether there is a certificate for a name that clients are shown; read now, if it is new here."""
@@ -140,8 +140,8 @@ class OnDemand:
         """For those that read the status: the names whose certificates expire first, and those that got none last."""
         return {
             "on_demand_certificates": [
-                {"name": name, "expires": expires, "fault": self.names.fault(name)}
-                for name, expires in self.names.next_to_expire()
+                {"name": name, **lifetime._asdict(), "fault": self.names.fault(name)}
+                for name, lifetime in self.names.next_to_expire()
             ],
             "on_demand_refused": [
                 {
@@ -256,7 +256,7 @@ class OnDemand:
         """Serve what is stored for a name. False without a usable certificate."""
         stamp = self._stamp(name)
         served = self._served.get(name)
-        expires = None
+        lifetime = None
         if served is None or served.stamp != stamp or not self._contexts.has_obtained(name):
             pair = self._newest(name)
             try:
@@ -268,10 +268,10 @@ class OnDemand:
             if pair is None:
                 self._served.pop(name, None)
                 return False
-            expires = pair.expires
+            lifetime = Lifetime(pair.expires, pair.begins)
         self._forget_surplus()
         self._served[name] = _Served(stamp, monotonic() + _LOOK)
-        self.names.use(name, expires)
+        self.names.use(name, lifetime)
         return True
 
     def _forget_surplus(self) -> None:

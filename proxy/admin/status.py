@@ -23,7 +23,7 @@ from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.log_formats import ADMIN
 from proxy.observe.metrics import Board, Slot
 from proxy.observe.numbers import ON_DEMAND, Gauge, StoreState, Total
-from proxy.observe.prometheus import certificate_expiries, dropped_fields, failure_counts, peer_views
+from proxy.observe.prometheus import certificate_lifetimes, dropped_fields, failure_counts, peer_views
 from proxy.observe.recent import SLOWEST, newest
 from proxy.observe.reports import Reports
 from proxy.settings import Settings
@@ -246,8 +246,8 @@ def _failures(slots: list[Slot], whole: Traffic) -> list[dict[str, Any]]:
 
 def _certificates(alive: list[Slot]) -> list[dict[str, Any]]:
     now = time.time()
-    expiries = sorted(certificate_expiries(alive).items(), key=lambda item: item[1])
-    return [{"name": name, "expires": expiry, "days": int((expiry - now) // _DAY)} for name, expiry in expiries]
+    found = sorted(certificate_lifetimes(alive).items(), key=lambda item: item[1])
+    return [{"name": name, **one._asdict(), "days": int((one.expires - now) // _DAY)} for name, one in found]
 
 
 def _on_demand(slots: list[Slot], alive: list[Slot], settings: Settings) -> dict[str, Any]:

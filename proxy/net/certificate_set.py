@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Choice = tuple["KeyPair", ...]
 """What clients of one name are shown: each the certificate whose signatures it can read."""
@@ -57,11 +58,19 @@ class CertificateSet:
     faults: Faults = ()
 
 
-def expiries(pairs: Iterable[KeyPair]) -> dict[str, int]:
-    """Unix seconds by certificate's name; of two with one name the earlier."""
-    found: dict[str, int] = {}
+class Lifetime(NamedTuple):
+    """When a certificate expires, and from when on it is valid: unix seconds."""
+
+    expires: int
+    begins: int
+
+
+def lifetimes(pairs: Iterable[KeyPair]) -> dict[str, Lifetime]:
+    """By certificate's name; of two with one name that which expires first."""
+    found: dict[str, Lifetime] = {}
     for pair in pairs:
-        found[pair.name] = min(pair.expires, found.get(pair.name, pair.expires))
+        one = Lifetime(pair.expires, pair.begins)
+        found[pair.name] = min(one, found.get(pair.name, one))
     return found
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
+from proxy.net.certificate_set import Lifetime
 from proxy.observe.cells import NAME, PAIR, Cells, cell_name, note, pair_name
 from proxy.observe.directory import FOLDED, Directory, Holdings, Size, reset
 from proxy.observe.exchange_counters import WIDTH, ExchangeCounters, RouteCounters, Traffic
@@ -41,8 +42,9 @@ _GAUGES: Final = len(Total)
 _SNAPSHOT = len(PeerSnapshot._fields)
 _REASONS = _GAUGES + len(Gauge)
 _REASON_NUMBERS = 2
+_CERTIFICATE_NUMBERS = len(Lifetime._fields)
 _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
-_FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + 1)
+_FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + _CERTIFICATE_NUMBERS)
 _FIELD_NUMBERS = 2
 _END = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
@@ -57,7 +59,7 @@ def _fix(words: memoryview) -> None:
     """Reset numbers of a slot that cannot have been counted."""
     sections = (
         (_REASONS, REASONS, _REASON_NUMBERS),
-        (_CERTIFICATES, CERTIFICATES, 1),
+        (_CERTIFICATES, CERTIFICATES, _CERTIFICATE_NUMBERS),
         (_FIELDS, FIELDS, _FIELD_NUMBERS),
     )
     reset(words[:_REASONS])
@@ -91,7 +93,7 @@ class Counters:
         self._peers = peers
         self._by_peer: dict[int, PeerCounters] = {}  # by their entry, which several peers may share
         self._reasons = Cells(words, _REASONS, REASONS, _REASON_NUMBERS)
-        self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, 1)
+        self._certificates = Cells(words, _CERTIFICATES, CERTIFICATES, _CERTIFICATE_NUMBERS)
         self._fields = Cells(words, _FIELDS, FIELDS, _FIELD_NUMBERS)
         self._exchanges = exchanges
         self._by_exchange: dict[int, ExchangeCounters] = {}
@@ -160,12 +162,12 @@ class Counters:
             view = wanted.get(entry)
             self._peers.row(entry)[PEER_COUNTERS:] = _UNSEEN if view is None else memoryview(array("q", view))
 
-    def see_certificates(self, expiries: Mapping[str, int]) -> None:
-        """Record the certificates this worker serves: name, and unix time of expiry. None hides an earlier one."""
-        if any(not self._certificates.knows(name) for name in expiries):
+    def see_certificates(self, lifetimes: Mapping[str, Lifetime]) -> None:
+        """Record the certificates this worker serves, by name. None hides one that expires earlier."""
+        if any(not self._certificates.knows(name) for name in lifetimes):
             self._certificates.clear()  # or the names of certificates that are gone would take the place of new ones
-        first = sorted(expiries.items(), key=lambda item: item[1])
-        note(self._words, self._certificates, 0, 1, {name: (expiry,) for name, expiry in first})
+        first = sorted(lifetimes.items(), key=lambda item: item[1])
+        note(self._words, self._certificates, 0, _CERTIFICATE_NUMBERS, dict(first))
 
     def accepted(self) -> None:
         """Count a new client connection, open until `ended`."""
@@ -282,11 +284,11 @@ class Slot:
         for name, at in Cells(self._words, _FIELDS, FIELDS, _FIELD_NUMBERS).items():
             yield name, int(self._words[at]), int(self._words[at + 1])
 
-    def certificates(self) -> Iterator[tuple[str, int]]:
-        """Name and unix time of expiry."""
-        for name, at in Cells(self._words, _CERTIFICATES, CERTIFICATES, 1).items():
+    def certificates(self) -> Iterator[tuple[str, Lifetime]]:
+        """Name and lifetime."""
+        for name, at in Cells(self._words, _CERTIFICATES, CERTIFICATES, _CERTIFICATE_NUMBERS).items():
             if self._words[at]:
-                yield name, int(self._words[at])
+                yield name, Lifetime(int(self._words[at]), int(self._words[at + 1]))
 
 
 class Board:

@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from proxy.form import form
+from proxy.net.certificate_set import Lifetime
 from proxy.observe.exchange_counters import BUCKETS, Sum, Traffic
 from proxy.observe.metrics import GONE, Board, Slot
 from proxy.observe.numbers import ON_DEMAND, Gauge, PeerSnapshot, PeerState, PeerView, StoreState, Total
@@ -121,7 +122,7 @@ class _BoardCollector(Collector):
             yield GaugeMetricFamily(_PREFIX + name, doc, sum(slot.gauge(which) for slot in alive))
         for which, name, doc in _SHARED:
             yield GaugeMetricFamily(_PREFIX + name, doc, max((slot.gauge(which) for slot in alive), default=0))
-        yield _certificates(alive)
+        yield from _certificates(alive)
         yield from _on_demand(slots)
         yield from _store(alive)
         yield from _workers(slots, alive)
@@ -302,22 +303,26 @@ def _dropped(slots: list[Slot]) -> Metric:
     return family
 
 
-def certificate_expiries(alive: list[Slot]) -> dict[str, int]:
-    """Unix time at which each served certificate expires; of two views the earlier."""
-    known: dict[str, int] = {}
+def certificate_lifetimes(alive: list[Slot]) -> dict[str, Lifetime]:
+    """Of each served certificate; of two views that which expires first."""
+    known: dict[str, Lifetime] = {}
     for slot in alive:
-        for name, expiry in slot.certificates():
-            known[name] = min(known.get(name, expiry), expiry)
+        for name, lifetime in slot.certificates():
+            known[name] = min(known.get(name, lifetime), lifetime)
     return known
 
 
-def _certificates(alive: list[Slot]) -> Metric:
-    family = GaugeMetricFamily(
+def _certificates(alive: list[Slot]) -> Iterator[Metric]:
+    expiry = GaugeMetricFamily(
         _PREFIX + "certificate_expiry_seconds", "Unix time at which a certificate expires", labels=["name"]
     )
-    for name, expiry in certificate_expiries(alive).items():
-        family.add_metric([name], expiry)
-    return family
+    begin = GaugeMetricFamily(
+        _PREFIX + "certificate_begin_seconds", "Unix time from which a certificate is valid", labels=["name"]
+    )
+    for name, lifetime in certificate_lifetimes(alive).items():
+        expiry.add_metric([name], lifetime.expires)
+        begin.add_metric([name], lifetime.begins)
+    yield from (expiry, begin)
 
 
 def _on_demand(slots: list[Slot]) -> Iterator[Metric]:

@@ -11,7 +11,7 @@ from proxy.acme.permission import Permission
 from proxy.acme.renewal import Renewals
 from proxy.acme.shared_store import SharedStore
 from proxy.limits import WorkerLimits
-from proxy.net.certificate_set import Faults, expiries
+from proxy.net.certificate_set import Faults, lifetimes
 from proxy.observe.metrics import Counters
 from proxy.observe.numbers import Gauge, Total
 from proxy.process.certificate_store import CertificateStore
@@ -59,7 +59,7 @@ class CertificateRefresh:
         for name, fault in left_out:
             self._log.warning("certificate %s: %s", name, fault)
         self._faults = certificates.faults + left_out
-        self._counters.see_certificates(expiries(tls_contexts.served))
+        self._counters.see_certificates(lifetimes(tls_contexts.served))
 
     @property
     def faults(self) -> Faults:
@@ -94,7 +94,7 @@ class CertificateRefresh:
             contexts = self._store.tls_contexts
             self.on_demand = OnDemand(settings, issuers, permission, contexts, admission, self._log)
         else:
-            self.on_demand.adopt(issuers)
+            self.on_demand.adopt(settings, issuers)
         return self.on_demand
 
     def stop(self) -> None:

@@ -5,17 +5,21 @@ import { duration, plural } from "./statistics.js";
 import { bars, table } from "./tables.js";
 
 const MOST = 12;
-const SOON = 14; // days
+const DAY = 86400;
+// Less than so many days, and such a part of a lifetime, are left only when renewals fail: they are due at two thirds of
+// a lifetime, of a short one at half.
+const LEFT = { low: [21, 1 / 4], soon: [14, 1 / 6], last: [7, 1 / 12] };
 
 // Those that expire first; a single banner for the very first if that is soon.
 export function certificates(reading) {
   const faults = new Map(reading.certificate_faults.map((row) => [row.name, row.fault]));
   const all = sorted(reading.certificates).map((row) => ({ ...row, fault: faults.get(row.name) }));
-  listed("certificates", all, all.length);
+  listed("certificates", all, all.length, reading.now);
   // One on demand may expire on purpose, when no client asks for it any more: not if it was to be renewed.
   const [first] = sorted([...all, ...reading.on_demand.certificates.filter((row) => row.fault)]);
-  $("expiry").hidden = !first || first.days >= SOON;
-  if (first && first.days < SOON) {
+  const soon = first && within(LEFT.soon, first, reading.now);
+  $("expiry").hidden = !soon;
+  if (soon) {
     write($("expiry"), first.days < 0 ? `The certificate ${first.name} has expired.` : `The certificate ${first.name} expires in ${left(first)}.`);
   }
 }
@@ -33,7 +37,7 @@ const REASONS = {
 export function onDemand(reading) {
   const told = reading.on_demand;
   $("on-demand").hidden = !told.enabled;
-  listed("demanded", told.certificates, told.names);
+  listed("demanded", told.certificates, told.names, reading.now);
   table("refused", ["when", "name", "why"], told.refused, (row) => row.name, (row) => [
     `${duration(Math.max(1, Math.round(reading.now - row.when)))} ago`,
     row.name,
@@ -42,12 +46,12 @@ export function onDemand(reading) {
 }
 
 // The first of `rows`, which are sorted, of `count` that there are.
-function listed(id, rows, count) {
+function listed(id, rows, count, now) {
   const shown = rows.slice(0, MOST);
   bars(id, shown.map((row) => ({
     key: row.name,
     name: row.name,
-    kind: row.days < 7 ? "upstream" : row.days < 21 || row.fault ? "gateway" : "fine",
+    kind: within(LEFT.last, row, now) ? "upstream" : within(LEFT.low, row, now) || row.fault ? "gateway" : "fine",
     part: row.days / 90,
     value: left(row),
     note: [`until ${new Date(row.expires * 1000).toLocaleDateString()}`, row.fault].filter(Boolean).join("; "),
@@ -55,5 +59,6 @@ function listed(id, rows, count) {
   write($(`${id}-hint`), count > shown.length && shown.length ? `the ${shown.length} of ${count} that expire first` : "");
 }
 
+const within = ([days, part], row, now) => row.expires - now < Math.min(days * DAY, (row.expires - row.begins) * part);
 const sorted = (rows) => [...rows].sort((one, other) => one.expires - other.expires);
 const left = (row) => (row.days < 0 ? "expired" : plural(row.days, "day"));

@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import threading
 import time
 from pathlib import Path
 from tomllib import loads as load_toml
@@ -10,11 +11,12 @@ from typing import Any
 from wsgiref.simple_server import make_server
 
 import gevent
+import gevent.socket
 import pytest
 
 from proxy.acme import permission
 from proxy.acme.demanded_names import UNUSED, DemandedNames
-from proxy.acme.issuer import Issuer
+from proxy.acme.issuer import Issuer, _in_a_thread
 from proxy.acme.names import is_orderable
 from proxy.acme.permission import Answer, Permission
 from proxy.acme.state import Failures, State
@@ -141,6 +143,28 @@ def test_unused_and_expired_names_are_forgotten(issuer: Issuer, state: State) ->
     assert list(names.all()) == ["used.test"]
     assert names.count == 1
     assert sorted(path.name for path in state.root.glob("*.test.*")) == ["used.test.demand", "used.test.pem"]
+
+
+def test_a_name_that_moved_into_the_settings_is_never_forgotten(issuer: Issuer, state: State) -> None:
+    """Its certificate is renewed, and its use no longer noted, as that of a domain."""
+    names = DemandedNames([issuer], Permission("http://127.0.0.1:9/", "test"), {"moved.test"})
+    kept(state, names, "moved.test", used=UNUSED + HOUR)
+    kept(state, names, "used.test")
+    assert list(names.all()) == ["used.test"]
+    assert (names.counted(), [name for name, _ in names.next_to_expire()]) == (1, ["used.test"])
+    assert state.pair("moved.test") is not None
+
+
+def test_an_authority_that_is_slow_leaves_threads_for_others() -> None:
+    """Names are resolved in the hub's, of which there are ten."""
+    released = threading.Event()
+    orders = [gevent.spawn(_in_a_thread, lambda: (released.wait(20), None)[1]) for _ in range(12)]
+    try:
+        gevent.sleep(0)
+        assert gevent.spawn(gevent.socket.getaddrinfo, "localhost", 80).get(timeout=10)
+    finally:
+        released.set()
+        gevent.joinall(orders)
 
 
 def test_old_files_of_names_without_one_are_removed(issuer: Issuer, state: State) -> None:

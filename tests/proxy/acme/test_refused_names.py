@@ -13,6 +13,7 @@ from proxy.acme.refused_names import RefusedNames
 from proxy.acme.state import Failures
 from proxy.admin.names_on_demand import next_to_expire, refused
 from proxy.log import log
+from proxy.net.certificate_set import Lifetime
 from proxy.net.certificates import self_signed
 from proxy.settings import AcmeServer, Settings
 
@@ -87,17 +88,20 @@ def test_those_that_expire_first_are_told(issuers: list[Issuer]) -> None:
     keep(issuers[1], "1.test", 60)
     names.all()
     assert [name for name, _ in names.next_to_expire()] == [f"{days}.test" for days in range(2, 22)]
-    names.use("2.test", time.time() + 90 * 86400)
+    names.use("2.test", Lifetime(int(time.time()) + 90 * 86400, int(time.time())))
     assert names.next_to_expire()[0][0] == "3.test", "renewed since"
 
 
 def test_a_worker_that_has_seen_the_later_certificate_is_right() -> None:
     now = time.time()
     rows = [
-        {"name": "a.test", "expires": now + 100, "fault": ""},
-        {"name": "b.test", "expires": now + 86500, "fault": "late"},
-        {"name": "a.test", "expires": now + 9e6, "fault": ""},
-        *({"name": f"{number}.test", "expires": now + 1e7 + number, "fault": ""} for number in range(50)),
+        {"name": "a.test", "expires": now + 100, "begins": now, "fault": ""},
+        {"name": "b.test", "expires": now + 86500, "begins": now, "fault": "late"},
+        {"name": "a.test", "expires": now + 9e6, "begins": now, "fault": ""},
+        *(
+            {"name": f"{number}.test", "expires": now + 1e7 + number, "begins": now, "fault": ""}
+            for number in range(50)
+        ),
     ]
     told = next_to_expire(rows)
     assert len(told) == 20

@@ -20,6 +20,7 @@ from proxy.admin.admin import Admin
 from proxy.admin.overrides import OverrideRecord
 from proxy.admin.response import AdminRequest, AdminResponse
 from proxy.form import form
+from proxy.net.certificate_set import Lifetime
 from proxy.observe import log_formats
 from proxy.observe.log_formats import Entry
 from proxy.observe.metrics import Board
@@ -349,7 +350,7 @@ def test_status_tells_who_serves_what() -> None:
         {ONE: PeerSnapshot(PeerState.UP, 1, 2, 1, 99, 0, 2, 30), "127.0.0.1:9": PeerSnapshot(PeerState.DRAINING, 0, 4)}
     )
     second.see_peers({ONE: PeerSnapshot(PeerState.EJECTED, 3, 4, 1, 98, 50, 1, 40), TWO: PeerSnapshot(PeerState.UP)})
-    first.see_certificates({"example.com": int(time.time()) + 10 * 86400 + 60})
+    first.see_certificates({"example.com": Lifetime(int(time.time()) + 10 * 86400 + 60, 1)})
     desk.order("drain", peer=TWO, route="api")
     desk.reports.publish(1, {"faults": {ONE: "connection refused"}})
     page = desk.status()
@@ -383,7 +384,7 @@ def test_status_tells_who_serves_what() -> None:
     assert (routes["api"]["traffic"]["received"], routes["api"]["traffic"]["sent"]) == (15, 18)
     assert routes["old"]["answer"] == "redirect to https://example.com/"
     assert [(peer["peer"], peer["busy"]) for peer in page["leaving"]] == [("127.0.0.1:9", 4)]
-    assert [(row["name"], row["days"]) for row in page["certificates"]] == [("example.com", 10)]
+    assert [(row["name"], row["begins"], row["days"]) for row in page["certificates"]] == [("example.com", 1, 10)]
 
 
 def test_every_key_of_the_status_is_documented() -> None:

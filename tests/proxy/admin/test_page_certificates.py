@@ -4,6 +4,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.proxy.acme.asked import asked
 from tests.proxy.acme.pebble import Refusal, refusing
 from tests.proxy.admin.conftest import AdminGateway
 from tests.proxy.admin.test_page import opened, text
+from tests.proxy.authority import Authority
 from tests.proxy.tls_gateway import connect
 from tests.waiting import until
 
@@ -42,7 +44,7 @@ def refused(gateway: AdminGateway, name: str) -> None:
 
 @pytest.mark.component("pages")
 def test_names_on_demand_are_shown_with_what_is_wrong(
-    chromium: Page, face: Callable[..., AdminGateway], tmp_path: Path
+    chromium: Page, face: Callable[..., AdminGateway], tmp_path: Path, authority: Authority
 ) -> None:
     problem = Refusal("/account", 403, "unauthorized")
     with refusing(problem) as directory, asked("failing.shop.test", *(f"{n}.shop.test" for n in range(30))) as service:
@@ -51,6 +53,9 @@ def test_names_on_demand_are_shown_with_what_is_wrong(
         for number in range(30):
             keep(state, f"{number}.shop.test", 89 - number)
         keep(state, "late.shop.test", 5)
+        late = authority.issue("late.shop.test", begins=timedelta(days=-85), ends=timedelta(days=5))
+        state.certificate("late.shop.test").write_bytes(b"".join(file.read_bytes() for file in late))
+        keep(state, "short.shop.test", 6)
         state.note_failures("late.shop.test", Failures(3, time.time() + 3600, time.time(), "connection: refused"))
         gateway = face(
             f'acme = "a@shop.test"\nacme_directory = "{directory}"\nstate_dir = "{tmp_path}/state"\n'
@@ -60,11 +65,12 @@ def test_names_on_demand_are_shown_with_what_is_wrong(
         refused(gateway, "failing.shop.test")
         refused(gateway, "shop")
         told = lambda: gateway.status()["on_demand"]  # noqa: E731
-        until(lambda: told()["names"] == 31, "the names are counted")
+        until(lambda: told()["names"] == 32, "the names are counted")
         until(lambda: len(told()["refused"]) == 3, "those refused are told")
         until(lambda: len(told()["certificates"]) == 20, "the names are told")
-        first, second = told()["certificates"][:2]
+        first, short, second = told()["certificates"][:3]
         assert (first["name"], first["days"], first["fault"]) == ("late.shop.test", 4, "connection: refused")
+        assert (short["name"], short["days"], short["fault"]) == ("short.shop.test", 5, "")
         assert (second["name"], second["fault"]) == ("29.shop.test", "")
         reasons = {row["name"]: (row["outcome"], row["reason"]) for row in told()["refused"]}
         assert reasons["stranger.test"] == ("denied", "")
@@ -75,7 +81,9 @@ def test_names_on_demand_are_shown_with_what_is_wrong(
 
         page = opened(chromium, gateway)
         page.wait("document.querySelectorAll('#demanded li').length === 12")
-        assert text(page, "demanded-hint") == "the 12 of 31 that expire first"
+        assert text(page, "demanded-hint") == "the 12 of 32 that expire first"
+        kinds = page.evaluate("[...document.querySelectorAll('#demanded li')].map((one) => one.dataset.kind)")
+        assert kinds == ["upstream", *["fine"] * 11], "most of a short lifetime is left"
         assert "connection: refused" in page.evaluate("document.querySelector('#demanded li').textContent")
         assert text(page, "expiry") == "The certificate late.shop.test expires in 4 days."
         page.wait("document.querySelectorAll('#refused tbody tr').length === 3")

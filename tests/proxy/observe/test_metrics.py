@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy.form import form
+from proxy.net.certificate_set import Lifetime
 from proxy.observe import metrics
 from proxy.observe.exchange_counters import BUCKETS
 from proxy.observe.metrics import SLOTS, Board, Cells
@@ -125,7 +126,7 @@ def test_every_metric_is_documented() -> None:
     counters.rejected("host")
     counters.peer("127.0.0.1:8080").connect()
     counters.see_peers({"127.0.0.1:8080": PeerSnapshot(PeerState.UP)})
-    counters.see_certificates({"example.com": 2_000_000_000})
+    counters.see_certificates({"example.com": Lifetime(2_000_000_000, 1)})
     counters.request_field_dropped("x_a")
     counters.gauge(Gauge.SHARED_LIMITS, StoreState.LINKED)
     documented = HOWTO.read_text()
@@ -175,33 +176,36 @@ def test_earliest_expiry_of_a_certificate_is_reported() -> None:
     first, second = board.counters(board.take([])), board.counters(board.take([0]))
     for counters in (first, second):
         counters.begin()
-    first.see_certificates({"example.com": 2_000_000_000, "old.example.com": 5})
-    first.see_certificates({"example.com": 2_000_000_000})
-    second.see_certificates({"example.com": 1_900_000_000})
+    first.see_certificates({"example.com": Lifetime(2_000_000_000, 9), "old.example.com": Lifetime(5, 4)})
+    first.see_certificates({"example.com": Lifetime(2_000_000_000, 9)})
+    second.see_certificates({"example.com": Lifetime(1_900_000_000, 7)})
     found = samples(board)
     assert {key[1]: value for key, value in found.items() if key[0] == "certificate_expiry_seconds"} == {
         ("example.com",): 1_900_000_000
     }
+    assert found["certificate_begin_seconds", ("example.com",)] == 7
 
 
 def test_the_earliest_expiry_is_shown_however_many_there_are() -> None:
     board = Board()
     counters = board.counters(board.take([]))
     counters.begin()
-    many = {f"{number}.example": 2_000_000_000 - number for number in range(metrics.CERTIFICATES * 2)}
+    many = {f"{number}.example": Lifetime(2_000_000_000 - number, 1) for number in range(metrics.CERTIFICATES * 2)}
     counters.see_certificates(many)
     found = dict(board.slots()[0].certificates())
     assert found[f"{len(many) - 1}.example"] == min(found.values()) == min(many.values())
-    counters.see_certificates({**many, "new.example": 7})
-    assert min(dict(board.slots()[0].certificates()).values()) == 7
+    counters.see_certificates({**many, "new.example": Lifetime(7, 6)})
+    assert min(dict(board.slots()[0].certificates()).values()) == (7, 6)
 
 
 def test_certificates_that_are_gone_leave_room_for_new_ones() -> None:
     board = Board()
     counters = board.counters(board.take([]))
+    kept = Lifetime(1_900_000_000, 1)
     for number in range(metrics.CERTIFICATES * 3):
-        counters.see_certificates({f"{number}.example": 2_000_000_000, "kept.example": 1_900_000_000})
-    assert dict(board.slots()[0].certificates()) == {f"{number}.example": 2_000_000_000, "kept.example": 1_900_000_000}
+        seen = {f"{number}.example": Lifetime(2_000_000_000, number + 1), "kept.example": kept}
+        counters.see_certificates(seen)
+    assert dict(board.slots()[0].certificates()) == seen
 
 
 def test_an_unused_board_renders() -> None:
