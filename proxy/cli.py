@@ -1,6 +1,6 @@
-"""The command line: `python -m proxy` serves, `python -m proxy check FILE` lists the mistakes in a file.
+"""The command line: `aragora-proxy` serves, `aragora-proxy check FILE` lists the mistakes in a file.
 
-Commands for a running gateway are in `proxy.commands`.
+`python -m proxy` is the same. Commands for a running gateway are in `proxy.commands`.
 """
 
 import argparse
@@ -24,23 +24,23 @@ from proxy.process.certificate_store import CertificateStore, certificate_notes,
 from proxy.process.surroundings import certificate_lines, permission_lines, upstream_lines
 from proxy.settings import Setting, Settings, SettingsError, config_file, load, nearest, notes, plain, risks, table
 
-_PROG = "proxy"
+_PROG = "aragora-proxy"
 _USAGE = """\
-usage: python -m proxy --upstream ADDRESS [setting ...]
-       python -m proxy [setting ...]        and services later: python -m proxy deploy NAME --target ADDRESS
-       python -m proxy --config FILE [setting ...]
-       python -m proxy check FILE [--all] [setting ...]
-       python -m proxy import-nginx FILE [--output FILE]
-       python -m proxy install-service [FILE] [--now]
-       python -m proxy completion bash|zsh|fish
-       python -m proxy man [PAGE] [--directory DIRECTORY]
-       python -m proxy COMMAND ...
+usage: aragora-proxy --upstream ADDRESS [setting ...]
+       aragora-proxy [setting ...]        and services later: aragora-proxy deploy NAME --target ADDRESS
+       aragora-proxy --config FILE [setting ...]
+       aragora-proxy check FILE [--all] [setting ...]
+       aragora-proxy import-nginx FILE [--output FILE]
+       aragora-proxy install-service [FILE] [--now]
+       aragora-proxy completion bash|zsh|fish
+       aragora-proxy man [PAGE] [--directory DIRECTORY]
+       aragora-proxy COMMAND ...
 """
 _EXAMPLES = """\
 examples:
-  python -m proxy --upstream 127.0.0.1:8080 --bind 0.0.0.0:8000
-  python -m proxy --upstream unix:/run/app.sock --access-log /var/log/proxy.log --log-format json
-  python -m proxy check /etc/proxy.toml && python -m proxy reload --config /etc/proxy.toml
+  aragora-proxy --upstream 127.0.0.1:8080 --bind 0.0.0.0:8000
+  aragora-proxy --upstream unix:/run/app.sock --access-log /var/log/proxy.log --log-format json
+  aragora-proxy check /etc/proxy.toml && aragora-proxy reload --config /etc/proxy.toml
 """
 Flags = Mapping[str, str | list[str]]
 
@@ -114,7 +114,7 @@ def _refuse_namesake() -> None:
 def _fix(word: str) -> str:
     """A suggestion for a word that is not a flag."""
     close = difflib.get_close_matches(word, [*RUNNING, *LOCAL], n=1)
-    return f"did you mean python -m proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
+    return f"did you mean aragora-proxy {close[0]}?" if close else f"settings are flags, such as --upstream {word}"
 
 
 def _check(arguments: list[str]) -> int:
@@ -124,7 +124,7 @@ def _check(arguments: list[str]) -> int:
         raise _UsageError("check: only one file allowed")
     path = Path(rest[0]).absolute() if rest else config_file(flags, os.environ)
     if path is None:
-        raise _UsageError("check: file name missing, such as: python -m proxy check /etc/proxy.toml")
+        raise _UsageError("check: file name missing, such as: aragora-proxy check /etc/proxy.toml")
     settings = load(flags, path)
     certificate_set = CertificateStore().read(settings)
     print(f"{path}: good")
@@ -277,10 +277,10 @@ host; among them to the one with its exact path, else the longest path; of those
 conditions. In a path `{name}` and `*` stand for one segment or part of one. If no route matches, the top level serves
 it, if it has an upstream.
 
-HUP, or `python -m proxy reload`, reads the file again. Changes apply to everything that begins from then on, without
+HUP, or `aragora-proxy reload`, reads the file again. Changes apply to everything that begins from then on, without
 replacing a process, unless noted otherwise; switching TLS or ACME on or off also starts new workers.
 
-`python -m proxy check FILE` lists every mistake in a file, with its line and the fix.
+`aragora-proxy check FILE` lists every mistake in a file, with its line and the fix.
 
 In a value of the file `${NAME}` is replaced by that environment variable, `${NAME:-default}` by the default if the
 variable is unset or empty; `$${` is a literal `${`. `include = ["conf.d/*.toml"]` at the top level reads more files;

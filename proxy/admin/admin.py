@@ -24,8 +24,8 @@ from proxy.settings import Settings
 _FRESH = 1.5  # seconds to wait for the workers' reports if none were requested for a while
 _PAUSE = 0.05
 _UNAUTHORISED = (
-    "commands must be authorised: use python -m proxy COMMAND as the account that started the gateway, or send the "
-    "token that python -m proxy token prints"
+    "commands must be authorised: use aragora-proxy COMMAND as the account that started the gateway, or send the "
+    "token that aragora-proxy token prints"
 )
 _TOKEN = b"/token"
 _COMMANDS = (

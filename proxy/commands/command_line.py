@@ -32,7 +32,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
             for path in _write_pages(given.directory):
                 print(path)
     except CommandError as problem:
-        print(f"proxy: {problem}", file=sys.stderr)
+        print(f"aragora-proxy: {problem}", file=sys.stderr)
         return problem.code
     except SystemExit as ended:  # --help
         return int(ended.code or 0)

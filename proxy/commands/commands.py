@@ -118,7 +118,7 @@ def run(name: str, arguments: Sequence[str]) -> int:
             return services.run(name, admin, given)
         return _order(name, admin, given)
     except CommandError as problem:
-        print(f"proxy: {problem}", file=sys.stderr)
+        print(f"aragora-proxy: {problem}", file=sys.stderr)
         return problem.code
     except KeyboardInterrupt:
         return SUCCESS if name == "top" else INTERRUPTED

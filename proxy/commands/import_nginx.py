@@ -1,4 +1,4 @@
-"""`python -m proxy import-nginx`: nginx's configuration as one of the gateway's."""
+"""`aragora-proxy import-nginx`: nginx's configuration as one of the gateway's."""
 
 import argparse
 import sys
@@ -35,14 +35,14 @@ def run(arguments: Sequence[str]) -> int:
             with given.output.open("x", encoding="utf-8") as file:
                 file.write(imported.text)
     except (CommandError, NginxFileError) as problem:
-        print(f"proxy: {problem}", file=sys.stderr)
+        print(f"aragora-proxy: {problem}", file=sys.stderr)
         return USAGE
     except OSError as problem:
-        print(f"proxy: --output {given.output}: {problem.strerror}; name a new file", file=sys.stderr)
+        print(f"aragora-proxy: --output {given.output}: {problem.strerror}; name a new file", file=sys.stderr)
         return FAILED
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
     if imported.losses:
-        print(f"proxy: {imported.losses} lines have no equivalent: search for NOT TRANSLATED", file=sys.stderr)
+        print(f"aragora-proxy: {imported.losses} lines have no equivalent: search for NOT TRANSLATED", file=sys.stderr)
         return PARTLY
     return SUCCESS

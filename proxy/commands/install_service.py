@@ -44,11 +44,11 @@ def run(arguments: Sequence[str]) -> int:
     try:
         _install(parser.parse_args(arguments))
     except CommandError as problem:
-        print(f"proxy: {problem}", file=sys.stderr)
+        print(f"aragora-proxy: {problem}", file=sys.stderr)
         return problem.code
     except SettingsError as problem:
         for mistake in problem.mistakes:
-            print(f"proxy: {mistake}", file=sys.stderr)
+            print(f"aragora-proxy: {mistake}", file=sys.stderr)
         return USAGE
     except SystemExit as ended:  # --help
         return int(ended.code or 0)

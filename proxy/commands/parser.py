@@ -11,7 +11,7 @@ class Parser(argparse.ArgumentParser):
     """argparse's, which raises CommandError in place of ending the process."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(prog=f"python -m proxy {name}", description={**RUNNING, **LOCAL}[name], allow_abbrev=False)
+        super().__init__(prog=f"aragora-proxy {name}", description={**RUNNING, **LOCAL}[name], allow_abbrev=False)
         self._name = name
 
     def error(self, message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Reading nginx's configuration and writing the gateway's: `python -m proxy import-nginx FILE`.
+"""Reading nginx's configuration and writing the gateway's: `aragora-proxy import-nginx FILE`.
 
 `blocks` reads nginx's files, `report` collects settings and remarks, `directives` translates single directives,
 `locations` and `servers` what they make up, `importer` a whole file.

@@ -37,15 +37,12 @@ GONE: Final = "", ""
 """Stands for all routes and peers that are gone."""
 EXCHANGES = 256  # routes, each with each of its peers
 
-
 _GAUGES: Final = len(Total)
 _SNAPSHOT = len(PeerSnapshot._fields)
 _REASONS = _GAUGES + len(Gauge)
-_REASON_NUMBERS = 2
-_CERTIFICATE_NUMBERS = len(Lifetime._fields)
+_REASON_NUMBERS = _CERTIFICATE_NUMBERS = _FIELD_NUMBERS = 2
 _CERTIFICATES = _REASONS + REASONS * (NAME + _REASON_NUMBERS)
 _FIELDS = _CERTIFICATES + CERTIFICATES * (NAME + _CERTIFICATE_NUMBERS)
-_FIELD_NUMBERS = 2
 _END = _FIELDS + FIELDS * (NAME + _FIELD_NUMBERS)
 _SLOT = -(-_END // 512) * 512  # whole pages: no two workers share a cache line
 _OPEN = _GAUGES + Gauge.OPEN
@@ -166,8 +163,8 @@ class Counters:
         """Record the certificates this worker serves, by name. None hides one that expires earlier."""
         if any(not self._certificates.knows(name) for name in lifetimes):
             self._certificates.clear()  # or the names of certificates that are gone would take the place of new ones
-        first = sorted(lifetimes.items(), key=lambda item: item[1])
-        note(self._words, self._certificates, 0, _CERTIFICATE_NUMBERS, dict(first))
+        first = dict(sorted(lifetimes.items(), key=lambda item: item[1]))
+        note(self._words, self._certificates, 0, _CERTIFICATE_NUMBERS, first)
 
     def accepted(self) -> None:
         """Count a new client connection, open until `ended`."""
@@ -287,8 +284,8 @@ class Slot:
     def certificates(self) -> Iterator[tuple[str, Lifetime]]:
         """Name and lifetime."""
         for name, at in Cells(self._words, _CERTIFICATES, CERTIFICATES, _CERTIFICATE_NUMBERS).items():
-            if self._words[at]:
-                yield name, Lifetime(int(self._words[at]), int(self._words[at + 1]))
+            if expires := int(self._words[at]):
+                yield name, Lifetime(expires, int(self._words[at + 1]))
 
 
 class Board:

@@ -23,7 +23,7 @@ class Shared:
 
     version: str
     admin_token: bytes
-    """Authorises commands unless the settings name a token file; `python -m proxy token` prints it."""
+    """Authorises commands unless the settings name a token file; `aragora-proxy token` prints it."""
     settings: Settings
     logs: LogFiles
     listeners: Listeners

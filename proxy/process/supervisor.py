@@ -47,7 +47,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
     try:
         worker_class = pkgutil.resolve_name(worker)
     except (ImportError, AttributeError) as problem:
-        print(f"proxy: cannot load the worker: {problem}; reinstall the gateway", file=sys.stderr)
+        print(f"aragora-proxy: cannot load the worker: {problem}; reinstall the gateway", file=sys.stderr)
         return 1
     try:
         gunicorn_contract.check()
@@ -58,7 +58,7 @@ def run(settings: Settings, flags: Mapping[str, str | list[str]], worker: str = 
         gateway.shared.certificates.fill(gateway.certified(settings))
         Supervisor(gateway).run()
     except (SettingsError, RuntimeError, OSError) as problem:
-        print(f"proxy: {problem}", file=sys.stderr)
+        print(f"aragora-proxy: {problem}", file=sys.stderr)
         return 1
     return 0  # not reached: the arbiter ends by SystemExit, a worker process too
 

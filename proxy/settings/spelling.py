@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 
 _CLOSE = 0.75
-_NO_SETTING = "python -m proxy --help lists all settings"
+_NO_SETTING = "aragora-proxy --help lists all settings"
 _WORDS_OF_OTHERS = {
     "address": "bind",
     "host": "bind",

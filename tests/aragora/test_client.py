@@ -126,7 +126,7 @@ def test_a_busy_server_is_asked_again() -> None:
     assert len(asked) == 2
 
 
-def test_what_is_dropped_is_sent_again_where_it_may_be_done_twice() -> None:
+def test_what_may_be_done_twice_is_sent_again_when_dropped() -> None:
     """Here the server takes every other request and closes."""
     keys: list[str | None] = []
 

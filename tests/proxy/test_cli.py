@@ -21,7 +21,7 @@ from tests.proxy.gateway import ROOT
     ("arguments", "line"),
     [
         (["--upstrem", "a:1"], "--upstrem: unknown flag; did you mean --upstream?"),
-        (["--zzz=1"], "--zzz: unknown flag; python -m proxy --help lists all settings"),
+        (["--zzz=1"], "--zzz: unknown flag; aragora-proxy --help lists all settings"),
         (["--upstream"], "--upstream: missing value; add one"),
         (["--retry-wait"], "--retry-wait: missing value; add one"),
         (
@@ -30,10 +30,10 @@ from tests.proxy.gateway import ROOT
         ),
         (["--upstream", "a:1", "--workers=0"], "--workers 0: expected a whole number from 1 to 128"),
         (["a:1"], "a:1: unexpected argument; settings are flags, such as --upstream a:1"),
-        (["stauts"], "stauts: unexpected argument; did you mean python -m proxy status?"),
+        (["stauts"], "stauts: unexpected argument; did you mean aragora-proxy status?"),
         (["--config", "/nowhere.toml"], "/nowhere.toml: cannot be read: No such file or directory"),
         (["--config", ""], "--config : expected the path of a file or directory"),
-        (["check"], "check: file name missing, such as: python -m proxy check /etc/proxy.toml"),
+        (["check"], "check: file name missing, such as: aragora-proxy check /etc/proxy.toml"),
         (["check", "a", "b"], "check: only one file allowed"),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_wrong_command_line_gets_one_line_and_exit_2(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments) == 2
-    assert capsys.readouterr() == ("", f"proxy: {line}\n")
+    assert capsys.readouterr() == ("", f"aragora-proxy: {line}\n")
 
 
 def test_check_shows_what_would_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -151,7 +151,9 @@ def test_check_names_mistakes_of_answers(tmp_path: Path, capsys: pytest.CaptureF
     said = capsys.readouterr().err
     assert f"{path}:2: admin = 0.0.0.0:9180: reachable from other machines; add admin_token_file" in said
     assert main(["check", str(path), "--admin", "0.0.0.0:1"]) == 2
-    assert "proxy: --admin 0.0.0.0:1: reachable from other machines" in capsys.readouterr().err, "not from the file"
+    assert "aragora-proxy: --admin 0.0.0.0:1: reachable from other machines" in capsys.readouterr().err, (
+        "not from the file"
+    )
 
 
 def test_check_notes_what_may_surprise(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,7 +212,7 @@ def test_check_names_every_mistake_on_its_own_line(tmp_path: Path, capsys: pytes
     assert main(["check", str(path)]) == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 3
-    assert all(line.startswith(f"proxy: {path}:") for line in err)
+    assert all(line.startswith(f"aragora-proxy: {path}:") for line in err)
 
 
 def test_help_and_version_name_everything(capsys: pytest.CaptureFixture[str]) -> None:

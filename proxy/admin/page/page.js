@@ -35,7 +35,7 @@ const latency = new Chart($("latency"), $("latency-legend"), [
 
 class Refusal extends Error {}
 
-const WHERE = "Run python -m proxy token on the gateway's machine to print it; if admin_token_file is set, it is in "
+const WHERE = "Run aragora-proxy token on the gateway's machine to print it; if admin_token_file is set, it is in "
   + "that file. It stays in this tab.";
 
 async function fetched(path, options = {}) {

@@ -161,7 +161,7 @@ def test_commands_need_proof_though_they_come_from_this_machine(target: bytes, p
     fields = JSON | ({b"authorization": proof} if proof else {})
     answer = desk.ask(target, method=method, fields=fields, body=body)
     assert (answer.status, b"WWW-Authenticate: Bearer" in answer.fields) == (401, True)
-    assert b"python -m proxy" in answer.body
+    assert b"aragora-proxy" in answer.body
     assert MADE not in answer.body
     assert desk.book.get().version == 0
 

@@ -179,7 +179,7 @@ def test_a_page_that_runs_no_script_claims_nothing(chromium: Page, face: Start, 
         shown = chromium.evaluate("document.body.innerText")
     finally:
         chromium.call("Emulation.setScriptExecutionDisabled", value=False)
-    assert "python -m proxy status" in shown
+    assert "aragora-proxy status" in shown
     assert ("No failures" in shown, "No recent failures" in shown) == (False, False)
 
 
@@ -295,7 +295,7 @@ def test_page_asks_for_the_token_the_cli_prints(chromium: Page, face: Start, app
     assert "hidden (needs the token)" in shown
     click(page, f"Drain {one.address} on route default")
     page.wait("document.getElementById('token-dialog').open")
-    assert "python -m proxy token" in text(page, "token-hint")
+    assert "aragora-proxy token" in text(page, "token-hint")
     click(page, "Cancel")
     told(page, "commands require the gateway's token")
     assert gateway.names() == {"one", "two"}

@@ -116,12 +116,14 @@ def test_pages_that_cannot_be_written_are_named(tmp_path: Path, capsys: pytest.C
     (tmp_path / "man1").touch()
     assert main(["man", "--directory", str(tmp_path)]) == FAILED
     said = capsys.readouterr().err
-    assert said.startswith(f"proxy: man: --directory {tmp_path}: {tmp_path}/man1/aragora-proxy.1 cannot be written: ")
+    assert said.startswith(
+        f"aragora-proxy: man: --directory {tmp_path}: {tmp_path}/man1/aragora-proxy.1 cannot be written: "
+    )
     assert said.count("\n") == 1
 
 
 def test_an_unknown_shell_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["completion", "csh"]) == USAGE
     said = capsys.readouterr().err
-    assert said.startswith("proxy: completion: ")
+    assert said.startswith("aragora-proxy: completion: ")
     assert all(f"'{shell}'" in said for shell in SHELLS)

@@ -213,7 +213,7 @@ def test_commands_over_a_unix_socket_with_a_token(face: Start, applications: App
         assert "requires a token" in without.stderr
         assert "--token-file" in without.stderr
         drain = ("drain", "x", "--config", str(gateway.config))
-        assert command(*drain).stderr.startswith("proxy: no peer 'x'")
+        assert command(*drain).stderr.startswith("aragora-proxy: no peer 'x'")
         token.write_text("another token, which is long enough\n")
         assert "requires a token" in command(*drain).stderr
         gateway.signal(signal.SIGHUP)

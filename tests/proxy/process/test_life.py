@@ -101,7 +101,7 @@ def test_winch_stops_the_workers_and_hup_brings_them_back(start: Start) -> None:
         (
             "tests.proxy.process.absent:Worker",
             1,
-            "proxy: cannot load the worker: No module named",
+            "aragora-proxy: cannot load the worker: No module named",
         ),
     ],
 )
@@ -138,7 +138,8 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         ended = run_to_its_end(TOML, tmp_path, "--bind", f"127.0.0.1:{port}")
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"proxy: cannot listen on 127.0.0.1:{port}: in use by another program; stop it or choose another address\n"
+        f"aragora-proxy: cannot listen on 127.0.0.1:{port}: in use by another program; "
+        "stop it or choose another address\n"
     )
 
 
@@ -160,7 +161,7 @@ def test_an_address_that_cannot_be_used_is_one_line(bind: str, part: str, tmp_pa
 def test_a_mistake_in_the_file_is_one_line_and_exit_2(tmp_path: Path) -> None:
     ended = run_to_its_end(TOML + "holds = 3\n", tmp_path)
     assert ended.returncode == 2
-    assert ended.stderr == f"proxy: {tmp_path}/proxy.toml:8: holds: unknown setting; did you mean retry_wait?\n"
+    assert ended.stderr == f"aragora-proxy: {tmp_path}/proxy.toml:8: holds: unknown setting; did you mean retry_wait?\n"
 
 
 def test_a_second_start_with_the_same_pid_file_is_refused(start: Start, tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_unopenable_log_stops_start_and_reload_in_one_line(begin: Begin, start: 
     wrong = f'{which}_log = "/proc/nothing"'
     failing = start(toml=f'bind = "127.0.0.1:0"\nadmin = "off"\nrespond = "x"\n{wrong}\n', program=("-m", "proxy"))
     assert failing.process.wait(PATIENCE) == 1
-    assert failing.log == f"proxy: --{which}-log /proc/nothing: cannot be written: No such file or directory\n"
+    assert failing.log == f"aragora-proxy: --{which}-log /proc/nothing: cannot be written: No such file or directory\n"
     logged = begin()
     lines = [line for line in TOML.format(logs=logged.logs, more="").splitlines() if not line.startswith(f"{which}_")]
     logged.gateway.configure("\n".join([wrong, *lines]))

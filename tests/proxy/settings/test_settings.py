@@ -91,7 +91,7 @@ def test_mistakes_of_flags_and_file_come_together(tmp_path: Path) -> None:
     ("text", "part"),
     [
         ("retry_wait = = 3", "FILE:1: retry_wait = = 3: invalid value; write retry_wait = VALUE"),
-        ("nothing = 1", "unknown setting; python -m proxy --help lists"),
+        ("nothing = 1", "unknown setting; aragora-proxy --help lists"),
         ("[timeouts]\nretry_wait = 3", "FILE:1: timeouts: unknown setting"),
         ('[[routes]]\nrespond = "x"', "FILE:1: routes: unknown setting; did you mean route?"),
         ('config = "other.toml"', "not allowed in a file"),

@@ -15,7 +15,9 @@ UPSTREAM = b'upstream = "127.0.0.1:8080"\n'
 
 def told(capsys: pytest.CaptureFixture[str], file: Path) -> list[str]:
     """The lines of the error output without the program's name, and with a short name for the file."""
-    return [line.removeprefix("proxy: ").replace(str(file), "FILE") for line in capsys.readouterr().err.splitlines()]
+    return [
+        line.removeprefix("aragora-proxy: ").replace(str(file), "FILE") for line in capsys.readouterr().err.splitlines()
+    ]
 
 
 @pytest.mark.parametrize("case", CASES["file"], ids=[case["name"] for case in CASES["file"]])
