@@ -22,15 +22,15 @@ MANY = 2500
 
 
 class Disk:
-    """A disk that removes files when the test says so."""
+    """A disk that removes the files below `root` when the test says so; others are removed as ever."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
         self.works = threading.Event()
         self.busy = threading.Event()
         unlink = Path.unlink
 
         def slowly(path: Path, *arguments: Any, **options: Any) -> None:
-            if "objects" in path.parts:
+            if path.is_relative_to(root) and "objects" in path.parts:
                 self.busy.set()
                 assert self.works.wait(PATIENCE)
             unlink(path, *arguments, **options)
@@ -39,8 +39,8 @@ class Disk:
 
 
 @pytest.fixture
-def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
-    made = Disk(monkeypatch)
+def disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Disk]:
+    made = Disk(monkeypatch, tmp_path)
     yield made
     made.works.set()
 

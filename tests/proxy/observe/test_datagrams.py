@@ -86,7 +86,7 @@ def test_other_descriptors_are_files_and_streams(tmp_path: Path) -> None:
 @pytest.fixture
 def journal(tmp_path: Path) -> Iterator[str]:
     """A namespace with a journal of its own, for its life."""
-    name = f"aragora{os.getpid()}"
+    name = f"datagrams{os.getpid()}"
     try:
         # RUNTIME_DIRECTORY means one of its own
         with subprocess.Popen([JOURNALD, name], env={}, stderr=subprocess.DEVNULL) as server:
