@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.net.certificate_set import NAMELESS, KeyPair, choices, expiries, next_change, served
+from proxy.net.certificate_set import NAMELESS, KeyPair, Lifetime, choices, lifetimes, next_change, served
 
 NOW = 1000.0
 VALID, EXPIRED, COMING = (0, 2000), (0, 500), (1500, 2000)
@@ -99,7 +99,7 @@ def test_nothing_is_chosen_of_nothing() -> None:
 
 def test_certificates_that_nobody_is_shown_do_not_count() -> None:
     pairs = [pair("a", dates=EXPIRED, mark="old"), pair("a", mark="new"), pair("b", dates=(0, 1500), mark="b")]
-    assert expiries(served(choices(pairs, NOW))) == {"a": 2000, "b": 1500}
+    assert lifetimes(served(choices(pairs, NOW))) == {"a": Lifetime(2000, 0), "b": Lifetime(1500, 0)}
 
 
 names = st.sampled_from(["a.x", "b.x", "*.x", "y"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
-from proxy.net.certificate_set import CertificateSet, expiries
+from proxy.net.certificate_set import CertificateSet, Lifetime, lifetimes
 from proxy.net.certificates import (
     DAY,
     CertificateError,
@@ -33,7 +33,7 @@ def test_names_and_dates_are_those_of_the_certificate(authority: Authority) -> N
     assert pair.names == ("names.test", "other.test", "127.0.0.1")
     assert pair.name == "names.test"
     assert pair.begins < time.time() < pair.expires
-    assert expiries((pair,)) == {"names.test": pair.expires}
+    assert lifetimes((pair,)) == {"names.test": Lifetime(pair.expires, pair.begins)}
 
 
 def refusal(cert: Path, key: Path) -> str:
