@@ -142,9 +142,12 @@ class ChangeFeed:
         return watcher
 
     def observe(self, debate_id: str, seq: int) -> None:
-        """A reader of the debate found that it ends at `seq`."""
+        """A reader of the debate found that it ends at `seq`; what a topic knows first.
+
+        Later, beside other processes of this machine, that is left to them and to the poller: words come first.
+        """
         topic = self._topics.get(debate_id)
-        if topic is not None:
+        if topic is not None and not (topic.head and len(self._siblings)):
             topic.observe(seq)
 
     def _forget(self, watcher: Subscription) -> None:

@@ -58,10 +58,14 @@ class Topic:
             watcher.notify()
 
     def events(self, since: int, limit: int) -> list[Event]:
-        """Events with seq > `since`, from memory when they are recent; raises `NotFound` for a deleted debate."""
+        """Events with `since` < seq <= `head`, from memory when they are recent; raises `NotFound` for a deleted one.
+
+        The store may have more. What led to that, the words of an agent, is still on its way.
+        """
         if self.deleted:
             raise NotFound(f"no debate {self.debate_id!r}")
-        if since >= self.head:
+        limit = min(limit, self.head - since)
+        if limit <= 0:
             return []
         with self._reading:
             if not self._recent:

@@ -123,6 +123,43 @@ def test_a_look_at_the_store_overtakes_no_words(join: Join, store: Store, settin
         assert said(watch.take_words()) == "an answer"
 
 
+def test_another_event_that_is_told_overtakes_no_words(join: Join, store: Store) -> None:
+    here, there = join(), join()
+    record = store.create(spec())
+    with here.subscribe(record.id), there.subscribe(record.id, words=True) as watch:
+        here.say(record.id, piece(0, "x", "warm-up"))
+        until(watch.take_words)
+        first = append(store, record, message("one"))
+        # The next answer is in the store already when this process first reads it for the one before.
+        second = append(store, record, message("another"))
+        here.publish(record.id, 1, first)
+        until(lambda: watch.last_seq == 1)
+        assert watch.events(0) == first
+        here.say(record.id, piece(0, "another", "b", ended=True))
+        here.publish(record.id, 2, second)
+        until(lambda: watch.last_seq == 2)
+        assert said(watch.take_words()) == "another"
+        assert watch.events(1) == second
+
+
+def test_a_reader_overtakes_no_words(join: Join, store: Store) -> None:
+    here, there = join(), join()
+    record = store.create(spec())
+    with here.subscribe(record.id), there.subscribe(record.id, words=True) as watch:
+        first = append(store, record, message("one"))
+        there.observe(record.id, 1)
+        assert watch.events(0) == first
+        here.say(record.id, piece(0, "x", "warm-up"))
+        until(watch.take_words)
+        second = append(store, record, message("another"))
+        there.observe(record.id, 2)
+        assert watch.events(1) == []
+        here.say(record.id, piece(0, "another", "b", ended=True))
+        here.publish(record.id, 2, second)
+        until(lambda: watch.last_seq == 2)
+        assert said(watch.take_words()) == "another"
+
+
 def test_what_no_sibling_tells_is_taken_from_the_store(
     join: Join, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
