@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from proxy.cache.index import Purge, Totals
+from proxy.cache.invalidation import Invalidation
 from proxy.cache.route_cache import RouteCache
 from proxy.cache.route_store import RouteStore
 from proxy.cache.store import Store
@@ -40,14 +41,16 @@ class Stores:
 
 
 def build_cache(
-    route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via, counters: Counters
-) -> RouteCache | None:
-    """Where a route's responses are stored, if they are."""
+    route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via, counters: Counters, *, beside: bool
+) -> RouteCache | Invalidation | None:
+    """Where a route's responses are stored, if they are; `beside` routes with that, what its writes make invalid."""
     settings = route.settings
-    if not settings.stores or settings.cache_place is None:
+    if settings.cache_place is None or not (settings.stores or (beside and settings.upstream)):
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
     times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait
     kept = RouteStore(route.name, store, rewrite, via, counters.cached, *times)
+    if not settings.stores:
+        return Invalidation(kept)
     rewritten = (settings.rewrite, *(value for _, value in settings.set_request_fields))
     return RouteCache(kept, remembers=not any("request_id" in names(text) for text in rewritten))

@@ -159,6 +159,8 @@ class Index:
         self._opened_file: tuple[int, int] | None = None
         self._failures = 0
         self._warned = False
+        self.busy = False
+        """Whether the last failure was that another process was writing."""
 
     def entry(self, key: bytes) -> Entry | None:
         found = self._first("SELECT * FROM entry WHERE key = ?", key)
@@ -228,10 +230,10 @@ class Index:
         """Forget an entry whose object cannot be used; returns the objects that went with it."""
         return self._marked(self._do(lambda database: _removed(database, "key = ? AND object = ?", key, name)))
 
-    def invalidate(self, url: bytes, now: float) -> list[str]:
+    def invalidate(self, url: bytes, now: float) -> list[str] | None:
         """Forget all entries of an address, and store none that was asked for until now (monotonic seconds).
 
-        Returns their objects.
+        Returns their objects, None if it failed.
         """
         slot = _slot(url)
 
@@ -239,7 +241,8 @@ class Index:
             database.execute(_INVALIDATE, (slot, now))
             return _removed(database, "url = ?", url)
 
-        return self._marked(self._do(work))
+        removed = self._do(work)
+        return None if removed is None else self._marked(removed)
 
     def purge(self, which: "Purge", value: str, now: float) -> Iterator[list[str] | None]:
         """Forget the entries that are meant, and store none that was asked for until now (monotonic seconds).
@@ -294,6 +297,16 @@ class Index:
         rows = self._do(lambda database: database.execute("SELECT object FROM entry").fetchall())
         return frozenset(name for (name,) in rows or ())
 
+    def discard(self) -> None:
+        """Begin anew: what was stored is found no more, and its objects are removed with others that no entry has."""
+        self.close()
+        for name in (self._file, *(self._file.with_name(self._file.name + end) for end in ("-wal", "-shm"))):
+            try:
+                name.unlink(missing_ok=True)
+            except OSError:
+                pass
+        self._stamps.change_all()
+
     def close(self) -> None:
         self._database = None
         if self._closing is not None:
@@ -314,11 +327,12 @@ class Index:
         except sqlite3.Error as problem:
             self._warn(problem)
             self._failures += 1
+            self.busy = getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
             passing = isinstance(problem, sqlite3.OperationalError) and self._failures < _MOST_FAILURES
             if passing or getattr(problem, "sqlite_errorcode", 0) == sqlite3.SQLITE_FULL:
                 self.close()  # another worker may have made it anew
             else:
-                self._discard()
+                self.discard()
             return None
         self._failures = 0
         return result
@@ -332,16 +346,6 @@ class Index:
             self._closing = weakref.finalize(self, database.close)
             self._opened_file = _file_at(self._file)
         return self._database
-
-    def _discard(self) -> None:
-        """Begin anew: what was stored is found no more, and its objects are removed with others that no entry has."""
-        self.close()
-        for name in (self._file, *(self._file.with_name(self._file.name + end) for end in ("-wal", "-shm"))):
-            try:
-                name.unlink(missing_ok=True)
-            except OSError:
-                pass
-        self._stamps.change_all()
 
     def _warn(self, problem: Exception) -> None:
         if not self._warned:

@@ -11,6 +11,7 @@ from proxy.cache.fetch import Fetch
 from proxy.cache.flights import Flight
 from proxy.cache.hits import Hit, Hits
 from proxy.cache.index import Entry
+from proxy.cache.invalidation import READS, SAFE
 from proxy.cache.route_store import RouteStore, Search
 from proxy.cache.stored_response import hit_status, is_fresh, respond, serves_error, serves_stale
 from proxy.errors import ExchangeError
@@ -19,8 +20,6 @@ from proxy.exchange.request import Request
 from proxy.observe.numbers import Total
 from proxy.wire.fields import field_value
 
-_READS: Final = (b"GET", b"HEAD")
-_SAFE: Final = (*_READS, b"OPTIONS", b"TRACE")
 _IF_UNCHANGED: Final = (b"if-match:", b"if-unmodified-since:")
 """Conditions of requests that are about the application's own state."""
 
@@ -55,10 +54,10 @@ class RouteCache:
     def takes(self, request: Request) -> bool:
         """Whether it may have the response, or the request may change what it has."""
         fields = request.fields
-        if request.method in _READS:
+        if request.method in READS:
             plain = not (fields.chunked or fields.content_length is not None or request.upgrade or fields.binding)
             return plain and request.target[:1] == b"/" and not _is_about_state(request)
-        return request.method not in _SAFE
+        return request.method not in SAFE
 
     def ready(self, request: Request) -> LocalResponse | None:
         """A fresh response that needs no waiting for the disk. Raises `ExchangeError` (416)."""
@@ -68,7 +67,7 @@ class RouteCache:
             if response is not None:
                 self._kept.count(Total.CACHE_HITS)
                 return response
-        if request.method not in _READS or not self.takes(request):
+        if request.method not in READS or not self.takes(request):
             return None
         search = self._kept.search(request)
         for place in search.places:
@@ -112,7 +111,7 @@ class RouteCache:
         Raises `ExchangeError`: 416, or 504 for `only-if-cached` (RFC 9111 section 5.2.1.7).
         """
         kept = self._kept
-        if request.method not in _READS:
+        if request.method not in READS:
             return Fetch(kept, request, None, "")
         asked = directives(request.fields.lines)
         until = kept.clock() + kept.patience

@@ -21,6 +21,8 @@ _NOTED_AFTER: Final = 10.0
 """Seconds after which another use of an entry is noted: what is used often need not be noted each time."""
 _AT_ONCE: Final = 1000
 """Files that wait to be removed by a sweep."""
+_PAUSES: Final = (0.05, 0.2, 0.5)
+"""Seconds between tries to change an index that another worker writes to."""
 _LARGEST_SHARE: Final = 8
 """No response takes more than one eighth of the room."""
 
@@ -97,8 +99,22 @@ class Store:
         self._objects.remove([entry.object, *self.index.remove(entry.key, entry.object)])
 
     def invalidate(self, url: bytes) -> None:
-        """Remove what is stored of an address, and let nothing in that is on its way."""
-        self._objects.remove(self.index.invalidate(url, monotonic()))
+        """Remove what is stored of an address, and let nothing in that is on its way; may wait for the index.
+
+        If that is impossible everything is forgotten: requests then wait for the application, and none gets what is
+        invalid.
+        """
+        asked = monotonic()
+        for pause in _PAUSES:
+            names = self.index.invalidate(url, asked)
+            if names is not None:
+                self._objects.remove(names)
+                return
+            if not self.index.busy:
+                break
+            gevent.sleep(pause)
+        self.index.discard()
+        self.index.invalidate(url, asked)
 
     def purge(self, which: Purge, value: str) -> int | None:
         """Remove what is meant, and let nothing in that is on its way: how many, None if it failed."""

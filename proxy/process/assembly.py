@@ -15,6 +15,7 @@ from proxy.admin.overrides import Overrides
 from proxy.admin.services import in_force, with_services
 from proxy.cache.build import Stores, build_cache
 from proxy.cache.refresh import Refresh
+from proxy.cache.route_cache import RouteCache
 from proxy.exchange.context import ExchangeContext
 from proxy.exchange.matchers import Matchers
 from proxy.exchange.relay import RelayLimits
@@ -261,13 +262,18 @@ def build_tables(
     settings = with_services(settings, overrides.services)
     routes = settings.all_routes
     internal = InternalFiles()
-    matches = [match for route in routes for match in build_matches(route, upstreams, overrides, draining, internal)]
+    caching = any(route.settings.stores for route in routes)
+
+    def matches_of(route: RouteSettings) -> list[Match]:
+        return build_matches(route, upstreams, overrides, draining, internal, caching=caching)
+
+    matches = [match for route in routes for match in matches_of(route)]
     internal.take(matches)
     probe_peers(matches, settings, upstreams)
     matches += without_slash(matches)
     if routes == settings.routes:
         unrouted = RouteSettings(UNROUTED, (), "/", False, settings)
-        matches += build_matches(unrouted, upstreams, overrides, draining, internal)
+        matches += matches_of(unrouted)
     fields = settings.max_fields - settings.tracing  # one is for traceparent
     dots = any(route.settings.dot_segments == "pass" for route in routes)
     limits = HeadLimits(settings.max_request_line, settings.max_field, fields, settings.max_head, dots)
@@ -280,9 +286,11 @@ def build_matches(
     overrides: Overrides,
     draining: Callable[[], bool],
     internal: InternalFiles,
+    *,
+    caching: bool,
 ) -> list[Match]:
     """A route, once per host."""
-    built = build_route(route, upstreams, overrides, draining, internal)
+    built = build_route(route, upstreams, overrides, draining, internal, caching=caching)
     path = path_of(route)
     matchers = None if route.matching == ANY else Matchers(route.matching)
     return [Match(host.encode(), path, built, matchers) for host in route.hosts or ("",)]
@@ -321,8 +329,10 @@ def build_route(
     overrides: Overrides,
     draining: Callable[[], bool],
     internal: InternalFiles,
+    *,
+    caching: bool,
 ) -> Route:
-    """Build one route."""
+    """Build one route; `caching`: responses of some are stored."""
     settings = route.settings
     path = path_of(route)
     mounted = settings.strip_prefix and not route.exact and (settings.upstream or settings.root)
@@ -348,13 +358,13 @@ def build_route(
         build_unusual(settings),
         Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
-        cache=(cache := build_cache(route, upstreams.stores, rewrite, via, upstreams.counters)),
+        cache=(cache := build_cache(route, upstreams.stores, rewrite, via, upstreams.counters, beside=caching)),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,
         counted=upstreams.counters.route(route.name) if settings.metrics else uncounted(),
     )
-    if cache is not None:
+    if isinstance(cache, RouteCache):
         cache.refresh = Refresh(upstreams.context, built)
     return built
 

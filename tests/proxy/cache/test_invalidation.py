@@ -1,7 +1,7 @@
 """A response that the application made before a change is not stored after it, whichever worker has either."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from time import monotonic
@@ -144,6 +144,40 @@ def test_removed_response_replaces_no_error(one: Worker, other: Worker, change: 
     assert isinstance(fetch.instead(ExchangeError(errors.UPSTREAM_CLOSED)), LocalResponse)
     CHANGES[change](other)
     assert fetch.instead(ExchangeError(errors.UPSTREAM_CLOSED)) is None
+
+
+@pytest.fixture
+def database(one: Worker) -> Iterator[sqlite3.Connection]:
+    """Another process's connection to the index."""
+    one.store.index.totals()
+    with closing(sqlite3.connect(one.directory / "index.sqlite", isolation_level=None)) as opened:
+        yield opened
+
+
+def test_write_waits_for_the_index(one: Worker, other: Worker, database: sqlite3.Connection) -> None:
+    for target in (b"/page", b"/other"):
+        answer(one.ask(target=target), response(), b"old")
+    database.execute("BEGIN IMMEDIATE")
+    change = gevent.spawn(other.write)
+    until(lambda: other.store.index.busy, "the index cannot be changed", pause=gevent.sleep)
+    assert not change.ready()
+    database.execute("ROLLBACK")
+    change.get(timeout=PATIENCE)
+    assert (one.stored(), other.stored()) == (False, False)
+    assert one.stored(b"/other")
+
+
+def test_write_without_the_index_forgets_everything(one: Worker, other: Worker, database: sqlite3.Connection) -> None:
+    answer(one.ask(), response(), b"old")
+    fetch = one.ask(target=b"/other")
+    database.execute("BEGIN IMMEDIATE")
+    other.write()
+    other.write(b"/other")
+    assert (one.stored(), other.stored()) == (False, False)
+    answer(fetch, response(), b"old")
+    assert not one.stored(b"/other")
+    answer(one.ask(), response(), b"new")
+    assert (one.stored(), other.stored()) == (True, True)
 
 
 def test_error_and_other_address_invalidate_nothing(one: Worker, other: Worker) -> None:

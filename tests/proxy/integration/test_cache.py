@@ -325,6 +325,38 @@ def test_writing_makes_what_is_stored_invalid(gateway: Gateway, application: App
     assert "hit" in status(ask(gateway, path))
 
 
+def test_write_by_a_route_that_stores_nothing_counts(application: Application, path: str, tmp_path: Path) -> None:
+    file = tmp_path / "proxy.toml"
+    file.write_text(
+        f'cache_dir = "{tmp_path}/stored"\nupstream = "{application.address}"\n'
+        '[[route]]\nname = "reads"\npath = "/"\nmethod = ["GET", "HEAD"]\ncache = true\n'
+        '[[route]]\nname = "writes"\npath = "/"\n'
+    )
+    gateway = serve(tmp_path / "gateway", "", "--config", str(file))
+    try:
+        application.pages[path] = Page(FRESH)
+        head = f"POST {path} HTTP/1.1\r\nHost: app.example\r\n".encode()
+        for rest in (
+            b"Content-Length: 0\r\n\r\n",
+            b"Content-Length: 4\r\n\r\nbody",
+            b"Transfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
+        ):
+            ask(gateway, path)
+            assert "hit" in status(ask(gateway, path))
+            with Client(gateway.address) as client:
+                client.send(head + rest)
+                written = client.final()
+            assert (written.status, status(written)) == (200, "")
+            assert "fwd=miss" in status(ask(gateway, path))
+        assert "hit" in status(ask(gateway, path))
+        assert status(ask(gateway, path, method="OPTIONS")) == ""
+        application.pages[path] = Page(FRESH, status=403)
+        assert ask(gateway, path, method="DELETE").status == 403
+        assert "hit" in status(ask(gateway, path))
+    finally:
+        gateway.close()
+
+
 def test_page_from_before_a_write_is_not_stored_after_it(gateway: Gateway, application: Application, path: str) -> None:
     """Its request came to the application before the write, and its response to the gateway after that."""
     written = threading.Event()
