@@ -30,7 +30,7 @@ test("a certificate is marked when little of its life is left or it could not be
 test("one of six days is marked in the last quarter of its life", () => {
   certificates({ now: NOW, certificates: [0.4, 0.9, 1.4, 2].map((days) => lasting(`n${days}`, days, 6)), certificate_faults: [], on_demand: NONE });
   assert.deepEqual($("certificates").children.map((one) => one.getAttribute("data-kind")), ["upstream", "gateway", "gateway", "fine"]);
-  assert.equal($("expiry").textContent, "The certificate n0.4 expires in 0 days.");
+  assert.equal($("expiry").textContent, "The certificate n0.4 expires in less than a day.");
 });
 
 test("the certificate that expires first is told above all, and never left out", () => {

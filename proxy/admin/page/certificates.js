@@ -61,4 +61,4 @@ function listed(id, rows, count, now) {
 
 const within = ([days, part], row, now) => row.expires - now < Math.min(days * DAY, (row.expires - row.begins) * part);
 const sorted = (rows) => [...rows].sort((one, other) => one.expires - other.expires);
-const left = (row) => (row.days < 0 ? "expired" : plural(row.days, "day"));
+const left = ({ days }) => (days > 0 ? plural(days, "day") : days < 0 ? "expired" : "less than a day");
