@@ -1,6 +1,7 @@
 """A command that puts the gateway under load and judges it: what soak and drill have in common."""
 
 import asyncio
+import atexit
 import os
 import resource
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from benchmark.measure import BenchError
+from benchmark.process import end_the_rest
 from benchmark.report import plain
 
 from endurance import options
@@ -43,6 +45,7 @@ class Command(Generic[Place]):
             print(f"scripts/{self.name} reads /proc: it needs Linux", file=sys.stderr)
             return NOT_RUN
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever ends this, the servers end with it
+        atexit.register(end_the_rest)  # after the threads, which may start one more
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         load = os.getloadavg()[0]
