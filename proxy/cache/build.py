@@ -11,6 +11,7 @@ from proxy.exchange.route import Rewrite
 from proxy.observe.metrics import Counters
 from proxy.settings import RouteSettings
 from proxy.settings.values.template import names
+from proxy.upstream.cluster import Cluster
 from proxy.wire.via import Via
 
 
@@ -41,7 +42,14 @@ class Stores:
 
 
 def build_cache(
-    route: RouteSettings, stores: Stores, rewrite: Rewrite | None, via: Via, counters: Counters, *, beside: bool
+    route: RouteSettings,
+    stores: Stores,
+    cluster: Cluster,
+    rewrite: Rewrite | None,
+    via: Via,
+    counters: Counters,
+    *,
+    beside: bool,
 ) -> RouteCache | Invalidation | None:
     """Where a route's responses are stored, if they are; `beside` routes with that, what its writes make invalid."""
     settings = route.settings
@@ -49,7 +57,8 @@ def build_cache(
         return None
     store = stores.at(settings.cache_place, settings.cache_size, settings.cache_entries)
     times = settings.cache_ttl, settings.cache_stale_if_error, settings.cache_wait
-    kept = RouteStore(route.name, store, rewrite, via, counters.cached, *times)
+    cohort = cluster.cohort if cluster.rolls_out else None
+    kept = RouteStore(route.name, store, rewrite, via, counters.cached, *times, cohort=cohort)
     if not settings.stores:
         return Invalidation(kept)
     rewritten = (settings.rewrite, *(value for _, value in settings.set_request_fields))

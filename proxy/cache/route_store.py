@@ -82,7 +82,10 @@ class RouteStore:
         stale_if_error: float = 0.0,
         patience: float = 0.0,
         clock: Callable[[], float] = time,
+        *,
+        cohort: Callable[[Request], bytes] | None = None,
     ) -> None:
+        """`cohort`: which of the application's versions a request is for, while several serve the route."""
         self.route = route
         self.store = store
         self.count = count
@@ -91,6 +94,7 @@ class RouteStore:
         self.patience = patience
         self.clock = clock
         self._name = route.encode()
+        self._cohort = cohort
         self._rewrite = rewrite
         self._via = via
         self._own = frozenset(line.removesuffix(CRLF) for line in via.lines)
@@ -151,4 +155,6 @@ class RouteStore:
             block = b"".join([line + CRLF for _, line in fields])
             rewritten = self._rewrite.outgoing(asked.sent_as(target, block))
             target, sent = rewritten.target, key.fields_of(rewritten.block)
-        return Place(asked, fields, key.digest(self._name, target, sent, self._own, clients=not shared), shared=shared)
+        cohort = b"" if self._cohort is None else self._cohort(asked)
+        name = self._name + b"\0" + cohort if cohort else self._name
+        return Place(asked, fields, key.digest(name, target, sent, self._own, clients=not shared), shared=shared)

@@ -358,7 +358,9 @@ def build_route(
         build_unusual(settings),
         Upgrades(settings.upgrade),
         offload=FileOffload(settings.sendfile_root, internal),
-        cache=(cache := build_cache(route, upstreams.stores, rewrite, via, upstreams.counters, beside=caching)),
+        cache=(
+            cache := build_cache(route, upstreams.stores, cluster, rewrite, via, upstreams.counters, beside=caching)
+        ),
         peer_host=settings.upstream_host == "upstream",
         authenticates=knows_user(settings),
         logged=settings.log_requests,

@@ -114,6 +114,17 @@ class Cluster:
     def pools(self) -> Sequence[Pool]:
         return tuple(peer.pool for peer in self.peers)
 
+    def cohort(self, request: Balanced) -> bytes:
+        """Which of a route's versions serves this request: empty, or the names of a rollout's peers."""
+        if self._rollout is None or not self._rollout[0].has(request):
+            return b""
+        return b" ".join([peer.name.encode() for peer in self._rollout[1].peers])
+
+    @property
+    def rolls_out(self) -> bool:
+        """Whether a part of its clients is served by other peers."""
+        return self._rollout is not None
+
     def in_turn(self, request: Balanced) -> Sequence[Pool]:
         """The peers this request should try, best first. Waits while the route is paused, or if all have as many
         connections as they may have.

@@ -310,3 +310,32 @@ def test_a_rollout_serves_a_part_of_the_clients(face: Start, applications: Appli
     assert gateway.run("deploy", "shop", "--target", three.address).returncode == 0
     assert gateway.status()["services"][0]["rollout"] is None
     assert names() == {"three"}
+
+
+def test_stored_pages_are_of_the_version_that_a_client_sees(
+    face: Start, applications: Applications, tmp_path: Path
+) -> None:
+    one, two = applications("one"), applications("two")
+    gateway = face(f'respond = "hello"\ncache = true\ncache_ttl = "1h"\ncache_dir = "{tmp_path}/stored"\n')
+
+    def seen(cookie: str = "", path: str = "/shop/page") -> set[tuple[str, bool]]:
+        """Names, and whether all that came in the end was stored."""
+        request = urllib.request.Request(gateway.url + path, headers={"Cookie": cookie} if cookie else {})
+        for _ in range(6):
+            answered(request)
+        found = set()
+        for _ in range(6):
+            with urllib.request.urlopen(request, timeout=PATIENCE) as response:
+                found.add((response.read().decode(), "; hit" in response.headers["Cache-Status"]))
+        return found
+
+    assert gateway.run("deploy", "shop", "--path", "/shop", "--target", one.address).returncode == 0
+    assert seen() == {("one", True)}
+    assert gateway.run("rollout", "shop", "--target", two.address, "--allow", "beta=on").returncode == 0
+    assert (seen("beta=on"), seen(), seen("beta=off")) == ({("two", True)}, {("one", True)}, {("one", True)})
+    assert seen("beta=on", "/shop/new") == {("two", True)}
+    assert seen("", "/shop/new") == {("one", True)}
+    assert gateway.run("rollout", "shop", "--percent", "100").returncode == 0
+    assert seen() == {("two", True)}
+    assert gateway.run("rollout", "shop", "--end").returncode == 0
+    assert (seen(), seen("beta=on")) == ({("one", True)}, {("one", True)})
