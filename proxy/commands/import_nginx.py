@@ -43,6 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
     if imported.losses:
-        print(f"aragora-proxy: {imported.losses} lines have no equivalent: search for NOT TRANSLATED", file=sys.stderr)
+        lost = "1 line has" if imported.losses == 1 else f"{imported.losses} lines have"
+        print(f"aragora-proxy: {lost} no equivalent: search for NOT TRANSLATED", file=sys.stderr)
         return PARTLY
     return SUCCESS

@@ -9,6 +9,7 @@ from proxy.nginx.report import Section
 from proxy.settings.values import field_lines, web
 
 _DAY = 86400
+_NAME = re.compile(r"[\w.:\[\]-]+")
 _UNITS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": _DAY}
 _FOREVER = 315360000  # what nginx takes `expires max` for
 
@@ -38,6 +39,15 @@ def request_fields(scope: Scope, section: Section, names: list[str], module: str
         section.values["set_request_fields"] = chosen
     if removed:
         section.values["remove_request_fields"] = removed
+
+
+def host(passed: Directive, scope: Scope, section: Section, module: str) -> None:
+    """Without a Host of its own nginx sends the name of the application that `passed` has."""
+    if any(one.args[0].lower() == "host" for one in scope.every(f"{module}_set_header")):
+        return
+    name = re.sub(r"^\w+://", "", passed.value).partition("/")[0]
+    same = f'upstream_host = "{name}"' if _NAME.fullmatch(name) else "upstream_host"
+    section.different(passed, f"its Host is the client's, not that of this line: {same} changes that")
 
 
 def _upgrade(directive: Directive, value: str, section: Section) -> None:

@@ -1,12 +1,13 @@
 """A whole file of nginx as one of the gateway."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.nginx.blocks import Directive, Scope, read_nginx
 from proxy.nginx.caching import cache_path
 from proxy.nginx.directives import ROUTED, TOP, remark, simple
-from proxy.nginx.locations import KNOWN, Site, routes
+from proxy.nginx.locations import KNOWN, Site, everywhere, routes
 from proxy.nginx.report import Section, rendered
 from proxy.nginx.servers import Server, certificates, listen, read_server, tls_options
 
@@ -40,7 +41,7 @@ def import_nginx(path: Path) -> Imported:
     servers = [read_server(one, top) for one in block if one.name == "server"]
     if not servers:
         top.lost(Directive("server", (), str(path)), "there is no server block")
-    _process([*outside, *(one for one in block if one.name in ("access_log", "error_log", "proxy_cache_path"))], top)
+    _process([*outside, *(one for one in block if one.name == "proxy_cache_path"), *_logs(block, servers)], top)
     for one in outside:
         for within in one.block or ():
             _events(within, top)
@@ -54,8 +55,10 @@ def import_nginx(path: Path) -> Imported:
     sections = certificates(servers, top)
     for server in servers:
         tls_options(server, top)
-    for one in (*outside, *block):
+    for one in outside:
         remark(one, top, KNOWN | {"events"})
+    for one in block:
+        everywhere(one, top)
         if one.name == "map" and not one.args[1].endswith("connection_upgrade"):
             top.lost(one, "there are no maps")
     for server in _served(servers):
@@ -65,6 +68,14 @@ def import_nginx(path: Path) -> Imported:
         sections += found
     sections = _distinct(sections, top)
     return Imported(rendered([top, *sections]), sum(one.losses for one in (top, *sections)))
+
+
+def _logs(block: Sequence[Directive], servers: list[Server]) -> Iterator[Directive]:
+    """Where the logs go, of all servers or of the only one that says so."""
+    for name in ("access_log", "error_log"):
+        general = [one for one in block if one.name == name]
+        own = [one for server in servers for one in server.block if one.name == name]
+        yield from general or (own[:1] if len({one.value for one in own}) == 1 else [])
 
 
 def _served(servers: list[Server]) -> list[Server]:

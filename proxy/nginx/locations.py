@@ -8,6 +8,7 @@ from proxy.nginx import access, caching, fields, upstreams, variables
 from proxy.nginx.blocks import Directive, Scope
 from proxy.nginx.directives import ROUTED, TOP, remark, simple
 from proxy.nginx.report import Section
+from proxy.nginx.servers import leads_to_https
 
 _LITERAL = re.compile(r"\^(/(?:[\w/-]|\\?\.)*)(\$|\(/\|\$\)|\(\?:/\|\$\))?")
 _CHOICE = re.compile(r"\^/\((?:\?:)?([\w|-]+)\)(/|\$|\(/\|\$\)|\(\?:/\|\$\))?")
@@ -72,10 +73,13 @@ def routes(site: Site, scope: Scope) -> Iterator[Section]:
         for section in _location(location, site, scope):
             whole = whole or section.values.get("path") == "/"
             yield section
-    if not whole:
+    if whole:
+        section = Section()
+        _leftovers(scope, section)
+    else:
         section = _section(site, "path", "/")
         _served(scope, section, site)
-        yield section
+    yield section
 
 
 def _ends(directive: Directive, path: str = "/") -> bool:
@@ -136,8 +140,9 @@ def _every(block: tuple[Directive, ...], name: str) -> Iterator[Directive]:
 
 def _paths(pattern: str) -> list[tuple[str, str]]:
     """The routes that a regular expression stands for, if it is a path or a choice of names."""
-    if found := _LITERAL.fullmatch(pattern):
-        return [("exact" if found[2] == "$" else "path", found[1].replace("\\.", "."))]
+    literals = [_LITERAL.fullmatch(one) for one in ([pattern] if "(" in pattern else pattern.split("|"))]
+    if all(literals):
+        return [("exact" if one[2] == "$" else "path", one[1].replace("\\.", ".")) for one in literals if one]
     if found := _CHOICE.fullmatch(pattern):
         end = "/" if found[2] == "/" else ""
         return [("exact" if found[2] == "$" else "path", f"/{name}{end}") for name in found[1].split("|")]
@@ -184,6 +189,8 @@ def _served(scope: Scope, section: Section, site: Site) -> None:
     module, other = ("grpc", "proxy_") if passed is not None and passed.name == "grpc_pass" else ("proxy", "grpc_")
     simple(local, section, {name: row for name, row in ROUTED.items() if not name.startswith(other)})
     fields.request_fields(scope, section, site.names, module)
+    if passed is not None:
+        fields.host(passed, scope, section, module)
     fields.response_fields(scope, section, site.names)
     access.access(scope, section, site.block)
     access.rates(scope, section)
@@ -329,17 +336,29 @@ def _unescaped(text: str) -> str:
 
 
 def _leftovers(scope: Scope, section: Section) -> None:
-    """Remarks on what no other part has looked at, in the location's own block."""
+    """Remarks on what no other part has looked at, in the own block of a location or a server."""
     for one in scope.own:
-        if one.name == "error_page":
-            section.lost(one, "pages of the gateway's own errors are files in the directory error_pages; those of the "
-                              "application are never replaced")  # fmt: skip
+        if one.name == "if" and leads_to_https(one):
+            section.different(one, "bind_plain redirects to https by itself")
         elif one.name == "if":
             section.lost(one, "there are no conditions: give each case a route")
         elif one.name == "rewrite" and "redirect" not in section.values:
             section.lost(one, "only a whole prefix is replaced: rewrite")
-        elif one.name in ("access_log", "error_log") and len(scope.blocks) > 2:
+        elif one.name == "access_log" and one.value == "off" and section.title:
+            section.values["log_requests"] = False
+        elif one.name in ("access_log", "error_log"):
             section.different(one, "there is one log for all routes")
-        elif one.name == "limit_conn":
-            section.different(one, "max_client_connections is a limit for the whole gateway")
-        remark(one, section, KNOWN)
+        everywhere(one, section)
+
+
+def everywhere(directive: Directive, section: Section) -> None:
+    """A remark on a directive that any block may have, if it needs one."""
+    if directive.name == "error_page":
+        section.lost(
+            directive,
+            "pages of the gateway's own errors are files in the directory error_pages; those of the application are "
+            "never replaced",
+        )
+    elif directive.name == "limit_conn":
+        section.different(directive, "max_client_connections is a limit for the whole gateway")
+    remark(directive, section, KNOWN)

@@ -41,25 +41,30 @@ class Server:
     @property
     def only_redirects(self) -> bool:
         """Whether a server without TLS sends every request to the same address with TLS, as the gateway does."""
-        return not self.secure and any(map(_leads_to_https, (self.directive, *self.block)))
+        return not self.secure and any(map(leads_to_https, self.block))
+
+    @property
+    def redirects_plain(self) -> bool:
+        """Whether it does so with every request without TLS."""
+        both = self.secure and any(one.name == "if" and leads_to_https(one) for one in self.block)
+        return both or self.only_redirects
 
 
-def _leads_to_https(directive: Directive) -> bool:
-    if directive.name == "server":
-        return False
+def leads_to_https(directive: Directive) -> bool:
+    """Whether it sends requests to the same address with TLS."""
     if directive.name == "return":
         return len(directive.args) > 1 and bool(_TO_HTTPS.fullmatch(directive.args[1]))
     if directive.name == "rewrite":
         return directive.args[1].startswith("https://") and directive.args[-1] in ("permanent", "redirect")
     if directive.name == "location" and directive.value == "/":
-        return any(map(_leads_to_https, directive.block or ()))
+        return any(map(leads_to_https, directive.block or ()))
     conditional = directive.name == "if" and directive.args[0].lstrip("(") in {
         "$host",
         "$scheme",
         "$server_port",
         "$https",
     }
-    return conditional and any(map(_leads_to_https, directive.block or ()))
+    return conditional and any(map(leads_to_https, directive.block or ()))
 
 
 def read_server(directive: Directive, section: Section) -> Server:
@@ -139,7 +144,7 @@ def listen(servers: list[Server], top: Section) -> None:
 
 def _redirects(servers: list[Server], top: Section) -> None:
     open_ones = [server for server in servers if any(not one.secure for one in server.listeners)]
-    redirecting = [server for server in open_ones if server.only_redirects]
+    redirecting = [server for server in open_ones if server.redirects_plain]
     serving = [server for server in open_ones if server not in redirecting]
     if serving:
         top.values["https_redirect"] = False

@@ -143,6 +143,53 @@ def test_a_lost_directive_is_named(inside: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("sub_filter a b;", "server"),
+        ("sub_filter a b;", "http"),
+        ("if ($http_user_agent ~ bot) { return 403; }", "server"),
+        ("rewrite ^/a/(.*)$ /b last;", "server"),
+        ("error_page 404 /404.html;", "server"),
+        ("error_page 404 /404.html;", "http"),
+    ],
+)
+def test_a_lost_directive_around_locations_is_named(line: str, where: str, tmp_path: Path) -> None:
+    around = {where: line}
+    site = f"server {{ {around.get('server', '')}\nlocation / {{ {AT} }}\nlocation /a/ {{ {AT} }} }}"
+    _, whole, losses = imported(f"http {{ {around.get('http', '')}\n{site} }}", tmp_path)
+    assert (losses, f"{line.partition(' ')[0]} " in whole) == (1, True)
+
+
+def test_logs_of_servers_are_kept_or_named(tmp_path: Path) -> None:
+    one = "server {{ server_name {0}; access_log {1}; location / {{ " + AT + " }} location /x {{ access_log off; }} }}"
+    document, whole, _ = imported(one.format("a", "/var/log/a.log") + one.format("b", "/var/log/a.log"), tmp_path)
+    assert document["access_log"] == "/var/log/a.log"
+    assert [route.get("log_requests", True) for route in document["route"]] == [True, False, True, False]
+    document, whole, losses = imported(one.format("a", "/var/log/a.log") + one.format("b", "off"), tmp_path)
+    assert "access_log" not in document
+    assert whole.count("there is one log for all routes") == 2
+    assert losses == 0
+
+
+def test_a_missing_host_is_named(tmp_path: Path) -> None:
+    around, top = "proxy_set_header X-A b;", "upstream shop { server 127.0.0.1:8081; }"
+    _, whole, losses = route("proxy_pass http://shop/;", tmp_path, around=around, top=top)
+    assert 'upstream_host = "shop" changes that' in whole
+    assert losses == 0
+    _, whole, _ = route(AT, tmp_path, around="proxy_set_header Host $host;")
+    assert "upstream_host" not in whole
+
+
+def test_a_server_that_redirects_what_comes_without_tls(tmp_path: Path) -> None:
+    both = "listen 80; listen 443 ssl; ssl_certificate /c; ssl_certificate_key /k;"
+    moved = "if ($scheme = http) { return 301 https://$host$request_uri; }"
+    document, _, losses = imported(f"server {{ {both} {moved} location / {{ {AT} }} }}", tmp_path)
+    assert ("https_redirect" in document, losses) == (False, 0)
+    document, _, losses = imported(f"server {{ {both} location / {{ {AT} }} }}", tmp_path)
+    assert (document["https_redirect"], losses) == (False, 0)
+
+
+@pytest.mark.parametrize(
     ("tries", "expected", "losses"),
     [
         ("$uri @app", {"root": "/srv/www", "index": "off"}, 0),
@@ -199,6 +246,7 @@ def test_a_script_among_files_is_never_sent_as_text(tmp_path: Path) -> None:
         ("~ ^/api/v1\\.0/", [("path", "/api/v1.0/")]),
         ("~ ^/x$", [("exact", "/x")]),
         ("~ ^/(a|b-c)/", [("path", "/a/"), ("path", "/b-c/")]),
+        ("~* ^/a/b/|^/c$", [("path", "/a/b/"), ("exact", "/c")]),
     ],
 )
 def test_locations_that_are_paths(location: str, matched: list[tuple[str, str]], tmp_path: Path) -> None:
