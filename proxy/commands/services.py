@@ -108,15 +108,22 @@ def _remove(admin: Admin, given: argparse.Namespace, say: Callable[[str], None])
 
 
 def _list(admin: Admin, given: argparse.Namespace) -> int:
-    services = admin.status()["services"]
+    status = admin.status()
+    services = status["services"]
     if given.json:
         print(json.dumps(services, indent=2))
         return SUCCESS
+    routes = {route["name"]: route for route in status["routes"]}
     for service in services:
-        print("\n".join(_lines(service)))
+        print("\n".join([*_lines(service), *_held_up(routes.get(service["name"]))]))
     if not services:
         print("nothing is deployed")
     return SUCCESS
+
+
+def _held_up(route: dict[str, Any] | None) -> list[str]:
+    """What keeps requests from a service's target at the moment."""
+    return [f"  {what}" for what in ("maintenance", "paused") if route is not None and route[what]]
 
 
 def _lines(service: dict[str, Any]) -> list[str]:

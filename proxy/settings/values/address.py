@@ -8,6 +8,8 @@ from pathlib import Path
 
 _HOST_NAME = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?")
 _PEER = re.compile(r"(\S+)(?:\s+weight=(\d{1,4}))?")
+_SEVERAL = re.compile(r"[^\s,;]:\d+\s*[\s,;]\s*\S*:\d|[\s,;]unix:")
+_ONE = "expected one address; several are a list in a file, and a flag each in a command"
 _SCHEME = re.compile(r"([a-z0-9+.-]*)://(.*)", re.IGNORECASE)
 _PORTS = {"": 80, "https": 443, "h2": 443, "h2c": 80}
 """The schemes of peers with their default ports; the empty one is http, and not written."""
@@ -37,7 +39,11 @@ class Address:
             raise ValueError("expected HOST:PORT or unix:PATH, without a scheme such as http://")
         if "$" in text:
             raise ValueError("variables of the environment are replaced in a file, and written ${NAME}")
+        if _SEVERAL.search(text):
+            raise ValueError(_ONE)
         host, colon, port = text.rpartition(":")
+        if colon and "/" in port:
+            raise ValueError("expected HOST:PORT without a path; path, strip_prefix and rewrite of a route have paths")
         if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
             example = f"127.0.0.1:{text}" if text.isdecimal() and int(text) < 65536 else "127.0.0.1:8000"
             raise ValueError(f"expected HOST:PORT or unix:PATH, with a port from 1 to 65535, such as {example}")
@@ -46,6 +52,8 @@ class Address:
                 return cls(str(ipaddress.IPv6Address(host[1:-1])), int(port))
             except ValueError:
                 raise ValueError("no IPv6 address in the brackets; write one, such as [::1]:8000") from None
+        if ":" in host and host.strip("0123456789abcdefABCDEF:."):
+            raise ValueError("expected HOST:PORT, with one colon, such as 127.0.0.1:8000")
         if ":" in host:
             raise ValueError("IPv6 addresses need brackets, such as [::1]:8000")
         if host in ("", "localhost"):
@@ -127,6 +135,8 @@ class Peer:
     @classmethod
     def parse(cls, text: str) -> "Peer":
         """Read an address, or "ADDRESS weight=N". Raises ValueError."""
+        if _SEVERAL.search(text):
+            raise ValueError(_ONE)
         found = _PEER.fullmatch(text.strip())
         if found is None or found[2] == "0":
             raise ValueError('expected ADDRESS or "ADDRESS weight=N", with a weight from 1')
@@ -154,7 +164,8 @@ def _peer_address(text: str) -> Address:
             raise ValueError("no TLS over a unix socket; write unix:PATH, or h2c://unix:PATH for HTTP/2 and gRPC")
         return replace(Address.parse(place), scheme=scheme)
     if re.search(r"[/?#@]", place):
-        raise ValueError("an address has neither path nor user; write https://HOST:PORT, and path = on the route")
+        written = found[1].lower()
+        raise ValueError(f"an address has neither path nor user; write {written}://HOST:PORT, and path = on the route")
     if not re.search(r":\d+$", place):
         place = f"{place}:{_PORTS[scheme]}"
     address = replace(Address.parse(place), scheme=scheme)

@@ -213,6 +213,7 @@ def test_a_pause_holds_requests_until_the_new_target_serves(face: Start, applica
         assert gateway.run("reload").returncode == 0
         assert gateway.run("deploy", "shop", "--target", two.address).returncode == 0
         assert [route["paused"] for route in gateway.status()["routes"]] == [True, False]
+        assert "\n  paused\n" in gateway.run("list").stdout
         assert "shop (paused)" in gateway.run("status").stdout
         assert not any(one.done() for one in asked)
         resumed = gateway.run("resume", "shop")
