@@ -1,6 +1,7 @@
 """`aragora`: ask, watch, list, export, share, and look after the service."""
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -63,6 +64,28 @@ def parser(chosen: str | None) -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    try:
+        try:
+            return _run(argv)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as error:
+        return _not_written(error)
+
+
+def _not_written(error: OSError) -> int:
+    """End quietly where the reader of the output (head, less) has seen enough. Raises what is no fault of output."""
+    if error.errno not in (errno.EPIPE, errno.ENOSPC):
+        raise error
+    if error.errno == errno.ENOSPC:
+        print(f"aragora: output cannot be written: {error.strerror}", file=sys.stderr)
+    # Without this the interpreter tries again at its end, and complains.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
+
+
+def _run(argv: Sequence[str] | None) -> int:
     words = sys.argv[1:] if argv is None else list(argv)
     options: list[str] = []
     if words[:1] == ["start"] and words[1:] not in (["-h"], ["--help"]):
@@ -88,7 +111,3 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader (head, less) has seen enough; without this the interpreter complains at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED

@@ -5,6 +5,7 @@
 
 import argparse
 import difflib
+import errno
 import os
 import re
 import shutil
@@ -59,13 +60,30 @@ def main(argv: Sequence[str] | None = None, serve: Callable[[Settings, Flags], i
     """Carry out a command line. Returns the exit code: 2 when it or the file is invalid."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _run(arguments, serve)
+        try:
+            return _run(arguments, serve)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except OSError as problem:
+        return _not_written(problem)
     except _UsageError as problem:
         print(f"{_PROG}: {problem}", file=sys.stderr)
     except SettingsError as problem:
         for mistake in problem.mistakes:
             print(f"{_PROG}: {mistake}", file=sys.stderr)
     return 2
+
+
+def _not_written(problem: OSError) -> int:
+    """End quietly where the reader of the output (head, less) has seen enough. Raises what is no fault of output."""
+    if problem.errno not in (errno.EPIPE, errno.ENOSPC):
+        raise problem
+    if problem.errno == errno.ENOSPC:
+        print(f"{_PROG}: output cannot be written: {problem.strerror}", file=sys.stderr)
+    # Without this the interpreter tries again at its end, and complains.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _run(arguments: list[str], serve: Callable[[Settings, Flags], int]) -> int:

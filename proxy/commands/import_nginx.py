@@ -29,19 +29,20 @@ def run(arguments: Sequence[str]) -> int:
     try:
         given = parser.parse_args(arguments)
         imported = import_nginx(given.file.absolute())
-        if given.output is None:
-            print(imported.text, end="")
-        else:
-            with given.output.open("x", encoding="utf-8") as file:
-                file.write(imported.text)
     except (CommandError, NginxFileError) as problem:
         print(f"aragora-proxy: {problem}", file=sys.stderr)
         return USAGE
-    except OSError as problem:
-        print(f"aragora-proxy: --output {given.output}: {problem.strerror}; name a new file", file=sys.stderr)
-        return FAILED
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
+    if given.output is None:
+        print(imported.text, end="")
+    else:
+        try:
+            with given.output.open("x", encoding="utf-8") as file:
+                file.write(imported.text)
+        except OSError as problem:
+            print(f"aragora-proxy: --output {given.output}: {problem.strerror}; name a new file", file=sys.stderr)
+            return FAILED
     if imported.losses:
         lost = "1 line has" if imported.losses == 1 else f"{imported.losses} lines have"
         print(f"aragora-proxy: {lost} no equivalent: search for NOT TRANSLATED", file=sys.stderr)

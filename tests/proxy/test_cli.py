@@ -15,6 +15,7 @@ from proxy.process import gateway
 from proxy.settings import Settings, table
 from tests.ports import ports
 from tests.proxy.gateway import ROOT
+from tests.unwritten import OUTPUTS, check_unwritten
 
 
 @pytest.mark.parametrize(
@@ -269,3 +270,9 @@ def test_a_server_loads_no_code_of_commands() -> None:
         check=True,
     ).stdout.split()
     assert not {"rich", "proxy.nginx", "proxy.commands.commands", "proxy.commands.import_nginx"} & set(loaded)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["unknown"]], ids=" ".join)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_output_that_cannot_be_written_ends_in_no_traceback(arguments: list[str], output: str) -> None:
+    check_unwritten("proxy", arguments, output)

@@ -15,6 +15,7 @@ import pytest
 
 from aragora.commands import doctor
 from tests.ports import ports
+from tests.unwritten import OUTPUTS, check_unwritten
 from tests.waiting import until
 
 QUESTION = "Should we adopt event sourcing?"
@@ -379,3 +380,9 @@ def test_usage_is_printed_by_agent_and_by_day(server: dict[str, str]) -> None:
     assert aragora(server, "usage", asked).stdout.split() == columns
     assert json.loads(aragora(server, "usage", "--json").stdout) == {"days": [], "count": 0}
     assert "days" in aragora(server, "usage", "--days", "0", code=1).stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["unknown"]], ids=" ".join)
+@pytest.mark.parametrize("output", OUTPUTS)
+def test_output_that_cannot_be_written_ends_in_no_traceback(arguments: list[str], output: str) -> None:
+    check_unwritten("aragora", arguments, output)
