@@ -91,7 +91,9 @@ def _heading(now: Reading) -> Text:
     draining = sum(worker["draining"] for worker in now["workers"])
     behind = [str(worker["pid"]) for worker in now["workers"] if not worker["current"] and not worker["draining"]]
     text = Text(f"aragora-proxy {now['version']}", style="bold")
-    text.append(f"  up {seconds(now['uptime_seconds'])}  {len(now['workers']) - draining} workers", style="not bold")
+    serving = len(now["workers"]) - draining
+    workers = "1 worker" if serving == 1 else f"{serving} workers"
+    text.append(f"  up {seconds(now['uptime_seconds'])}  {workers}", style="not bold")
     if now["shared_limits"]["state"] == "linked":
         text.append("  limits shared", style="not bold")
     if draining:
