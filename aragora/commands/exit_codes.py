@@ -1,6 +1,8 @@
 """What the exit code of a command says, and the parser that says what is wrong with its arguments."""
 
 import argparse
+import difflib
+import re
 from typing import NoReturn
 
 from aragora.errors import AragoraError
@@ -21,4 +23,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Exit with 2."""
+        unknown = re.fullmatch(r"argument COMMAND: invalid choice: '(.*)' \(choose from (.*)\)", message)
+        if unknown:
+            known = unknown[2].replace("'", "").split(", ")
+            close = difflib.get_close_matches(unknown[1], known, n=1)
+            meant = f"; did you mean {self.prog} {close[0]}?" if close else ""
+            message = f"{unknown[1]}: no such command{meant}"
         self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")

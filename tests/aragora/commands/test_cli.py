@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from aragora.cli import main
 from aragora.commands import doctor
 from tests.ports import ports
 from tests.unwritten import OUTPUTS, check_unwritten
@@ -386,3 +387,17 @@ def test_usage_is_printed_by_agent_and_by_day(server: dict[str, str]) -> None:
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_output_that_cannot_be_written_ends_in_no_traceback(arguments: list[str], output: str) -> None:
     check_unwritten("aragora", arguments, output)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("token", "aragora: token: no such command; did you mean aragora tokens?; see aragora --help"),
+        ("x", "aragora: x: no such command; see aragora --help"),
+    ],
+)
+def test_an_unknown_command_is_named(word: str, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([word])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"{told}\n"
