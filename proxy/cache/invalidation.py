@@ -8,8 +8,8 @@ from proxy.exchange.local_response import LocalResponse
 from proxy.exchange.request import Request
 
 READS: Final = (b"GET", b"HEAD")
-SAFE: Final = (*READS, b"OPTIONS", b"TRACE")
-"""Methods that change nothing (RFC 9110 section 9.2.1)."""
+SAFE: Final = (*READS, b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH")
+"""Methods that change nothing (RFC 9110 section 9.2.1, and those that IANA's registry says that of)."""
 
 
 class Invalidation:

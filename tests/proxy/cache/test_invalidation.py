@@ -12,6 +12,7 @@ import pytest
 from proxy import errors
 from proxy.cache.fetch import Fetch
 from proxy.cache.index import Entry, Purge
+from proxy.cache.invalidation import Invalidation
 from proxy.cache.route_cache import RouteCache
 from proxy.cache.route_store import RouteStore
 from proxy.cache.store import Store
@@ -178,6 +179,22 @@ def test_write_without_the_index_forgets_everything(one: Worker, other: Worker, 
     assert not one.stored(b"/other")
     answer(one.ask(), response(), b"new")
     assert (one.stored(), other.stored()) == (True, True)
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH"])
+def test_safe_methods_invalidate_nothing(one: Worker, method: bytes) -> None:
+    assert not Invalidation(one.kept).takes(request(method))
+    assert one.cache.takes(request(method)) == (method in (b"GET", b"HEAD"))
+
+
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"PATCH", b"MKCOL", b"get", b"UNKNOWN"])
+def test_all_others_invalidate(one: Worker, method: bytes) -> None:
+    answer(one.ask(), response(), b"old")
+    cache = Invalidation(one.kept)
+    assert cache.takes(request(method))
+    assert one.cache.takes(request(method))
+    cache.fetch(request(method)).take(response(204))
+    assert not one.stored()
 
 
 def test_error_and_other_address_invalidate_nothing(one: Worker, other: Worker) -> None:
