@@ -11,8 +11,8 @@ from proxy.observe.metrics import Board
 from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
 from proxy.observe.reports import Reports
-from proxy.process.assembly import Upstreams
 from proxy.process.frontends import Frontends
+from proxy.process.upstreams import Upstreams
 
 _LONGEST = 200  # characters of a peer's fault
 

@@ -30,13 +30,14 @@ from proxy.observe.log_formats import ADMIN
 from proxy.observe.numbers import Gauge
 from proxy.observe.recent import Recent
 from proxy.observe.spans import Spans
-from proxy.process.assembly import Upstreams, build_tables, link_successor
+from proxy.process.assembly import build_tables, link_successor
 from proxy.process.certificate_refresh import CertificateRefresh
 from proxy.process.drain import Drain
 from proxy.process.frontends import Frontends
 from proxy.process.listeners import url
 from proxy.process.sampling import Sampling
 from proxy.process.shared import Seat, Shared
+from proxy.process.upstreams import Upstreams
 from proxy.process.worker_logs import WorkerLogs, format_of
 from proxy.settings import Address, RouteSettings, Settings
 from proxy.wire.fields import RequestIds

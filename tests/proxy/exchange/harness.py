@@ -35,7 +35,8 @@ from proxy.net.splice import Pipes
 from proxy.observe.accesslog import AccessLog
 from proxy.observe.log_formats import Combined
 from proxy.observe.metrics import Board
-from proxy.process.assembly import Upstreams, build_tables
+from proxy.process.assembly import build_tables
+from proxy.process.upstreams import Upstreams
 from proxy.settings import RouteSettings, load
 from proxy.wire.fields import RequestIds
 from tests.proxy.exchange.freezing import Freezing
