@@ -142,19 +142,23 @@ class Raw:
         raise AssertionError(f"the connection ended before {kinds}")
 
     def response(self, stream: int) -> tuple[dict[str, str], bytes]:
-        """Fields and body of an answer, once it is complete."""
+        """Fields and body of an answer, once it is complete; what is for others is kept for later."""
         fields: dict[str, str] = {}
         body = b""
+        passed: list[Frame] = []
         while True:
             found = self.until(HeadersFrame, DataFrame, RstStreamFrame, GoAwayFrame)
-            if isinstance(found, HeadersFrame) and found.stream_id == stream:
-                fields |= self.fields(found)
             assert not isinstance(found, RstStreamFrame | GoAwayFrame), found
-            if found.stream_id == stream:
-                if isinstance(found, DataFrame):
-                    body += found.data
-                if "END_STREAM" in found.flags:
-                    return fields, body
+            if found.stream_id != stream:
+                passed.append(found)
+                continue
+            if isinstance(found, HeadersFrame):
+                fields |= self.fields(found)
+            if isinstance(found, DataFrame):
+                body += found.data
+            if "END_STREAM" in found.flags:
+                self._kept.extendleft(reversed(passed))
+                return fields, body
 
     def error(self) -> str:
         """How the gateway reacts: `GOAWAY code`, `RST_STREAM code`, or `CLOSED`."""
